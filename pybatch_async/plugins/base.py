@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: MIT
+"""What every job over a protocol shares: submission, waiting, files, logs, dump and pickle."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import anyio.to_thread
+
+from ..errors import ConfigurationError, PathMissing, SubmitFailed
+from ..interfaces import GenericProtocol, GenericTask
+from ..parameters import LaunchParameters, remote_join
+from ..states import JobInfo, JobState
+from ..validation import check_launch, refuse_fields
+from .dump import dump_params, load_params, plain_params
+from .follower import follow_file
+from .queue import HostQueue, adopt, remember
+from .task import Task
+from .ticket import JobRecord, Report, Ticket
+
+FORMAT = 1  # of dump()
+_CAT = 'while IFS= read -r path; do if [ -r "$path" ]; then cat < "$path"; fi; done'
+_STREAMS = {"stdout": "output", "stderr": "error"}
+
+
+class BatchJob(JobRecord):
+    """Handle one job of a host's queue.
+
+    :raises ConfigurationError: the parameters are wrong.
+    """
+
+    queue_type: ClassVar[type[HostQueue]]
+    refused_fields: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, params: LaunchParameters, protocol: GenericProtocol) -> None:
+        super().__init__(params, protocol)
+        self._under_way = 0
+        self.check()
+
+    def check(self) -> None:
+        """Refuse parameters that this plugin can not run.
+
+        :raises ConfigurationError: naming every fault at once.
+        """
+        check_launch(self.params)
+        refuse_fields(self.params, self.refused_fields, self.plugin_name)
+
+    @property
+    def tasks(self) -> Sequence[GenericTask]:
+        """One handle per index of an array; empty for a job that is none."""
+        return [Task(self, index) for index in range(self.params.total_jobs)] if self.is_array else []
+
+    @abstractmethod
+    def batch_file(self) -> str:
+        """Return the text of the batch file, as it is or would be submitted."""
+
+    async def submit(self) -> None:
+        """Submit the job; one that is submitted already stays as it is."""
+        if self.ticket:
+            return
+        self.check()
+        self.input_size = await anyio.to_thread.run_sync(_size_of_inputs, self.params.input_files)
+        self._under_way += 1
+        try:
+            await self._settle_dependencies()
+            self.is_uncertain = True
+            await self._queue.submit(self)
+        except (SubmitFailed, ConfigurationError):
+            self.is_uncertain = self.ticket is not None
+            raise
+        finally:
+            self._under_way -= 1
+
+    async def state(self) -> JobState:
+        """Return the state of the job."""
+        if self._under_way and not self.ticket:
+            return JobState.IN_PROCESS
+        report = await self._look()
+        return report.state if report else JobState.CREATED
+
+    async def wait(self) -> JobState:
+        """Wait for the end of the job and return its final state."""
+        if not await self._is_submitted():
+            return JobState.CREATED
+        if self.final is None:
+            self._keep(await self._queue.wait(self))
+        assert self.final is not None
+        return self.final.state
+
+    async def exit_code(self) -> int | None:
+        """Return the exit code of the command, or the number of the signal that ended it."""
+        report = await self._look()
+        return report.exit_code if report else None
+
+    async def info(self) -> JobInfo:
+        """Return all that the scheduler tells of the job."""
+        report = await self._look()
+        return report.whole(self.job_id) if report else JobInfo("", await self.state())
+
+    async def cancel(self) -> None:
+        """Stop the job; one that was never submitted, or has ended, stays as it is."""
+        await self._submission_over()
+        if self.is_uncertain and self.ticket is None:
+            await self._revoke()
+        if self.needs_watching:
+            await self._queue.cancel(self)
+
+    async def get(self, remote_paths: Iterable[str], local_path: str | Path) -> None:
+        """Copy files and directories of the work directory to this machine, as `cp -r` does."""
+        paths = [remote_paths] if isinstance(remote_paths, str) else remote_paths
+        await self.protocol.download([remote_join(self.directory, path) for path in paths], local_path)
+
+    async def stdout(self) -> str:
+        """Return what the job has written on its standard output so far."""
+        return await self._logs("stdout")
+
+    async def stderr(self) -> str:
+        """Return what the job has written on its standard error so far."""
+        return await self._logs("stderr")
+
+    def follow(self, stream: str = "stdout") -> AsyncIterator[str]:
+        """Iterate over the output as it grows, until the job has ended and all was seen."""
+        if self.is_array:
+            raise ConfigurationError("follow: an array has one output per task; follow the file of one with its task.")
+        return self.follow_log(stream, None)
+
+    def follow_log(self, stream: str, index: int | None) -> AsyncIterator[str]:
+        """Iterate over one log file as it grows, until the job, or the task, has ended."""
+        self.log_path(stream, index)  # refuses a wrong stream before anything is sent
+        state = self.state if index is None else Task(self, index).state
+        return follow_file(self.protocol, lambda: self.log_path(stream, index), state)
+
+    def log_path(self, stream: str, index: int | None = None) -> str:
+        """Return the path of a log file on the host; an array has one per task.
+
+        :raises ConfigurationError: no such stream.
+        """
+        if stream not in _STREAMS:
+            raise ConfigurationError(f"stream: {stream!r} is neither 'stdout' nor 'stderr'.")
+        suffix = "" if index is None else f"_{index}"
+        return remote_join(self.directory, f"logs/{_STREAMS[stream]}{suffix}.log")
+
+    async def log(self, stream: str, index: int | None = None) -> str:
+        """Return the text of a log file; "" while it does not exist because the job has not started."""
+        try:
+            return await self.protocol.read(self.log_path(stream, index))
+        except PathMissing:
+            if await self.state() in (JobState.CREATED, JobState.IN_PROCESS, JobState.QUEUED):
+                return ""
+            raise
+
+    async def task_report(self) -> Report | None:
+        """Return what is known of each task; None before submission."""
+        return await self._look()
+
+    async def task_end(self, index: int) -> JobState:
+        """Wait for the end of one task."""
+        if not await self._is_submitted():
+            return JobState.CREATED
+        if self.final is None:
+            report = await self._queue.wait_task(self, index)
+            if report.state.is_final:
+                self._keep(report)
+            return report.infos[index].state
+        return self.final.infos[index].state
+
+    async def cancel_task(self, index: int) -> None:
+        """Stop one task of the array."""
+        if self.needs_watching:
+            await self._queue.cancel(self, index)
+
+    def dump(self) -> str:
+        """Return the job as JSON without secrets, for `reload_job`."""
+        data = {
+            "format": FORMAT,
+            "plugin": self.plugin_name,
+            "token": self.token,
+            "params": dump_params(self.params),
+            "ticket": self.ticket.as_dict() if self.ticket else None,
+            "is_uncertain": self.is_uncertain,
+        }
+        return json.dumps(data)
+
+    @classmethod
+    def load(cls, data: Mapping[str, Any], protocol: GenericProtocol) -> Self:
+        """Make a job from what `dump` wrote of it."""
+        job = cls(load_params(data["params"]), protocol)
+        job.token = data["token"]
+        if data["ticket"]:
+            adopt(job, Ticket.from_dict(data["ticket"]))
+        else:
+            job.is_uncertain = True  # the process that dumped it may have submitted it since
+        return job
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {
+            "_under_way": 0,
+            "is_uncertain": self.ticket is None,
+            "params": plain_params(self.params),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.needs_watching:
+            remember(self)
+
+    @property
+    def _queue(self) -> HostQueue:
+        return self.queue_type.of(self.protocol)
+
+    def _keep(self, report: Report) -> None:
+        if report.state.is_final:
+            self.final = report
+
+    async def _look(self) -> Report | None:
+        """Return what is known of the job; None if it was never submitted."""
+        if not await self._is_submitted():
+            return None
+        if self.final is None:
+            report = await self._queue.look(self)
+            self._keep(report)
+            return report
+        return self.final
+
+    async def _is_submitted(self) -> bool:
+        """Tell whether there is a job on the host, asking there if an attempt to submit was interrupted."""
+        await self._submission_over()
+        if self.ticket is None and self.is_uncertain:
+            ticket = await self._queue.locate(self, revoke=False)
+            if ticket:
+                adopt(self, ticket)
+        return self.ticket is not None
+
+    async def _submission_over(self) -> None:
+        """Wait until no task of this process is submitting the job."""
+        while self._under_way and not self.ticket:
+            await asyncio.sleep(0.05)
+
+    async def _revoke(self) -> None:
+        ticket = await self._queue.locate(self, revoke=True)
+        if ticket:
+            adopt(self, ticket)
+        else:
+            self.token, self.is_uncertain = uuid.uuid4().hex, False
+
+    async def _settle_dependencies(self) -> None:
+        """Wait until the jobs that this one depends on have an id to be named by."""
+        for other in self.params.dependencies:
+            if isinstance(other, BatchJob) and not await other._is_submitted():
+                raise ConfigurationError(f"dependencies: {other} has to be submitted before {self}.")
+
+    async def _logs(self, stream: str) -> str:
+        if not self.is_array:
+            return await self.log(stream)
+        paths = [self.log_path(stream, index) for index in range(self.params.total_jobs)]
+        return await self.protocol.run(["/bin/sh", "-c", _CAT, "sh"], input="".join(f"{path}\n" for path in paths))
+
+
+def _size_of_inputs(entries: Sequence[str | Path]) -> int:
+    """Add up the sizes of the input files; those of a directory's files are not worth the walk."""
+    missing = [str(entry) for entry in entries if not Path(entry).exists()]
+    if missing:
+        raise ConfigurationError(f"input_files: {', '.join(missing)} do not exist on this machine.")
+    return sum(Path(entry).stat().st_size for entry in entries)

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: MIT
+"""The queue of one host, as one event loop sees it: what every plugin's verbs share."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeVar
+from weakref import WeakKeyDictionary, WeakSet, ref
+
+from ..errors import CommandTimedOut, ConnectionFailed
+from ..interfaces import GenericProtocol, Input
+from .coalescer import Bounds, Coalescer
+from .poller import Poller, Polling, is_passing
+from .ticket import JobRecord, Report, Ticket, host_name
+
+Result = TypeVar("Result")
+_queues: WeakKeyDictionary[GenericProtocol, dict[Any, tuple[ref[asyncio.AbstractEventLoop], HostQueue]]]
+_queues = WeakKeyDictionary()
+_submitted: WeakKeyDictionary[GenericProtocol, WeakSet[JobRecord]] = WeakKeyDictionary()
+
+
+def remember(job: JobRecord) -> None:
+    """Note that a job is worth asking about whenever its host is asked about anything."""
+    _submitted.setdefault(job.protocol, WeakSet()).add(job)
+
+
+def adopt(job: JobRecord, ticket: Ticket) -> None:
+    """Take what the host said of a job's submission for true, and watch the job from now on."""
+    job.ticket = ticket
+    job.is_uncertain = False
+    remember(job)
+
+
+class HostQueue(ABC):
+    """Gather the verbs that wait at the same moment on one host into one command each.
+
+    `polling` says how often the host is asked about jobs; set it on the class, or on the queue of one protocol:
+    `SlurmQueue.of(protocol).polling = Polling(shortest=5)`.
+    """
+
+    plugins: ClassVar[frozenset[str]]  # the names of the plugins whose jobs wait in such a queue
+    polling: Polling = Polling()
+    submit_bounds: ClassVar[Bounds] = Bounds(items=250, weight=64 << 20, calls=2)
+    patience: float = 120.0  # seconds for which a call that may safely be repeated is tried again
+
+    def __init__(self, protocol: GenericProtocol) -> None:
+        self._protocol = ref(protocol)
+        self._submissions = Coalescer[JobRecord, Ticket](self._submit, self.submit_bounds, _weight)
+        self._cancellations = Coalescer[tuple[JobRecord, int | None], None](self.cancel_many)
+        self._poller = Poller[JobRecord, Report](self.query, lambda: self.polling, self._companions)
+
+    @classmethod
+    def of(cls, protocol: GenericProtocol) -> Self:
+        """Return the queue of a protocol's host in the running event loop."""
+        loop = asyncio.get_running_loop()
+        queues = _queues.setdefault(protocol, {})
+        for key in [key for key, (other, _) in queues.items() if (it := other()) is None or it.is_closed()]:
+            del queues[key]
+        key = (cls, id(loop))
+        if key not in queues:
+            queues[key] = (ref(loop), cls(protocol))
+        found = queues[key][1]
+        assert isinstance(found, cls)
+        return found
+
+    @property
+    def protocol(self) -> GenericProtocol:
+        """The protocol that reaches the host; whoever calls holds it alive."""
+        protocol = self._protocol()
+        assert protocol is not None
+        return protocol
+
+    @property
+    def host(self) -> str:
+        """The name of the host, for messages."""
+        return host_name(self.protocol)
+
+    async def submit(self, job: JobRecord) -> Ticket:
+        """Submit a job together with the others that wait now."""
+        return await self._submissions.ask(job)
+
+    async def cancel(self, job: JobRecord, index: int | None = None) -> None:
+        """Cancel a job, or one task of it, together with the others that wait now."""
+        await self._cancellations.ask((job, index))
+        self._poller.forget(job)
+
+    async def look(self, job: JobRecord) -> Report:
+        """Return what is known of a job, a moment old at most."""
+        return await self._poller.look(job)
+
+    async def wait(self, job: JobRecord) -> Report:
+        """Return what is known of a job once it has ended."""
+        return await self._poller.wait(job, lambda report: report.state.is_final)
+
+    async def wait_task(self, job: JobRecord, index: int) -> Report:
+        """Return what is known of an array once one of its tasks has ended."""
+        return await self._poller.wait(job, lambda report: report.infos[index].state.is_final)
+
+    @abstractmethod
+    async def submit_many(self, jobs: list[JobRecord]) -> Sequence[Ticket | Exception]:
+        """Submit jobs; one that has a record on the host already is adopted, never submitted twice."""
+
+    @abstractmethod
+    async def cancel_many(self, targets: list[tuple[JobRecord, int | None]]) -> Sequence[None | Exception]:
+        """Cancel jobs, or single tasks of them."""
+
+    @abstractmethod
+    async def query(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report]:
+        """Return what is known of each job; leave out a job that nobody knows."""
+
+    @abstractmethod
+    async def locate(self, job: JobRecord, revoke: bool) -> Ticket | None:
+        """Find out whether a job whose submission was interrupted exists.
+
+        :param revoke: make sure that an absent job can not come into being any more.
+        :returns: its ticket; None if there is no such job.
+        """
+
+    async def _submit(self, jobs: list[JobRecord]) -> Sequence[Ticket | Exception]:
+        """Submit jobs and tell each its ticket, even one whose submitter was cancelled meanwhile."""
+        answers = await self.submit_many(jobs)
+        for job, answer in zip(jobs, answers, strict=True):
+            if isinstance(answer, Ticket):
+                adopt(job, answer)
+        return answers
+
+    def _companions(self) -> Iterable[JobRecord]:
+        jobs = _submitted.get(self.protocol, ())
+        return [job for job in jobs if job.plugin_name in self.plugins and job.needs_watching]
+
+    async def run(self, argv: Sequence[str], *, input: Input = None, deadline: float = 120.0) -> str:
+        """Run a command on the host within a deadline.
+
+        :param deadline: seconds.
+        :raises CommandTimedOut: it did not end by then.
+        """
+        try:
+            async with asyncio.timeout(deadline) as scope:
+                return await self.protocol.run(argv, input=input)
+        except TimeoutError as error:
+            if isinstance(error, CommandTimedOut) or not scope.expired():
+                raise
+            raise CommandTimedOut(argv, self.host, deadline) from error
+
+    async def repeat(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
+        """Make an attempt again, with growing pauses, while it fails in a way that may pass.
+
+        :param attempt: coroutine function that may safely be called again.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.patience
+        async for pause in _pauses():
+            try:
+                return await attempt()
+            except (ConnectionFailed, CommandTimedOut) as error:
+                if not is_passing(error) or loop.time() + pause > end:
+                    raise
+        raise AssertionError("the pauses never end")
+
+
+async def _pauses() -> AsyncIterator[float]:
+    """Yield how long the pause before the next attempt will be, and make it, jittered and growing to 10 s."""
+    pause = 0.2
+    while True:
+        length = pause * random.uniform(0.5, 1.5)
+        yield length
+        await asyncio.sleep(length)
+        pause = min(pause * 2, 10.0)
+
+
+def _weight(job: JobRecord) -> int:
+    return job.input_size

@@ -37,6 +37,17 @@ def command_line(argv: Sequence[str]) -> str:
     return line
 
 
+def framed_line(argv: Sequence[str], mark: str) -> str:
+    """Quote an argument list so that a line with a mark comes before its output, at the cost of no further process.
+
+    An rc file of the login shell may print; what stands before the mark is not the command's. `echo`, `;` and `exec`
+    mean the same in sh, bash, zsh, tcsh and fish.
+
+    :param mark: a random word of letters and digits.
+    """
+    return f"echo {mark};exec {command_line(argv)}"
+
+
 def check_argv(argv: Sequence[str]) -> None:
     """Refuse an argument list that no system can run.
 

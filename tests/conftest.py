@@ -25,6 +25,11 @@ MakeSshd = Callable[..., Sshd]
 MakeProxy = Callable[..., Proxy]
 
 
+def pytest_configure() -> None:
+    """Run every event loop of the tests in debug mode."""
+    os.environ.setdefault("PYTHONASYNCIODEBUG", "1")
+
+
 @contextlib.contextmanager
 def or_left_out(service: str) -> Iterator[None]:
     """Leave a test out when its service cannot be had; where nothing may be left out (CI), fail it."""
@@ -251,12 +256,16 @@ def _left_out(config: pytest.Config) -> list[pytest.TestReport]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Name the tests that were left out, and why."""
-    reports = _left_out(config)
-    if reports:
-        terminalreporter.section("tests left out")
-    for report in reports:
+    by_reason: dict[str, list[str]] = {}
+    for report in _left_out(config):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        terminalreporter.line(f"{report.nodeid}: {reason.removeprefix('Skipped: ')}")
+        by_reason.setdefault(reason.removeprefix("Skipped: "), []).append(report.nodeid)
+    if by_reason:
+        terminalreporter.section("tests left out")
+    for reason, tests in by_reason.items():
+        terminalreporter.line(f"{len(tests)} left out, {reason}:")
+        for test in tests:
+            terminalreporter.line(f"    {test}")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -37,6 +37,19 @@ def owned_by(uid: int) -> list[int]:
     return found
 
 
+def steps_in(directory: str) -> list[int]:
+    """List the slurmstepd of clusters kept in a directory: no child of ours, each outlives its slurmd."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            is_step = (process / "comm").read_text() == "slurmstepd\n"
+            if is_step and f"SLURM_CONF={directory}/".encode() in (process / "environ").read_bytes():
+                found.append(int(process.name))
+        except OSError:  # it ended while we looked
+            continue
+    return found
+
+
 def kill(pids: list[int]) -> None:
     """End processes without asking."""
     for pid in pids:
@@ -75,6 +88,8 @@ def main() -> None:
         else:
             directories.append(value)
     kill([pid for pid, started in processes.items() if started is not None and start_time(pid) == started])
+    for directory in directories:
+        kill(steps_in(directory))
     for user in users:
         remove_user(user)
     for directory in directories:

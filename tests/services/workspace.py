@@ -80,7 +80,7 @@ def _can_bind(port: int) -> bool:
 def require_root() -> None:
     """Refuse to go on without the rights the services need."""
     if os.geteuid() != 0:
-        raise ServiceUnavailable("starting it takes root, and the tests do not run as root")
+        raise ServiceUnavailable("that takes root, and the tests do not run as root")
 
 
 def program(name: str, package: str) -> str:

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""Foreign errors of connecting and logging in, told in this library's words: one clear sentence each."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+import asyncssh
+
+from ..errors import AuthenticationFailed, ConfigurationError, ConnectionFailed, PybatchException
+
+_DROPPED = (
+    "dropped the connection before the login, as sshd does while too many logins are under way (MaxStartups) or for "
+    "some minutes after failed or abandoned ones (PerSourcePenalties)"
+)
+
+
+class LoginFailed(Exception):
+    """Carry an error of a login and whether another try may help without anybody doing anything.
+
+    :param error: what the caller is to see.
+    :param is_transient: the server dropped the login without judging it.
+    """
+
+    def __init__(self, error: PybatchException, is_transient: bool = False) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.is_transient = is_transient
+
+
+@dataclass(slots=True)
+class Progress:
+    """Note how far the login to one host came, for the error if it fails."""
+
+    host: str
+    port: int
+    user: str = ""
+    is_connected: bool = False
+    has_authentication_begun: bool = False
+
+    @property
+    def where(self) -> str:
+        """The host, and its port where it is not ssh's."""
+        return self.host if self.port == 22 else f"{self.host} (port {self.port})"
+
+
+def told(error: Exception, at: Progress, methods: str) -> LoginFailed:
+    """Translate what connecting or logging in raised; host keys are told in `hostkeys`.
+
+    :param methods: the kinds of login that were tried.
+    """
+    if isinstance(error, asyncssh.PermissionDenied) or "authentication failures" in str(error):
+        return LoginFailed(_refused(error, at, methods))
+    if isinstance(error, asyncssh.ChannelOpenError):
+        text = f"{at.where} was not reached through the jump host, which said: {error.reason}. Check its name and port."
+        return LoginFailed(ConnectionFailed(text))
+    if isinstance(error, asyncssh.ConnectionLost | ConnectionResetError | BrokenPipeError):
+        return LoginFailed(_dropped(error, at), is_transient=True)
+    if isinstance(error, asyncssh.Error):
+        return LoginFailed(ConnectionFailed(f"{at.where} and this machine agreed on no way to talk: {error}."))
+    if isinstance(error, OSError):
+        return LoginFailed(_unreached(error, at))
+    return LoginFailed(ConfigurationError(f"The connection to {at.where} is not well described: {error}."))
+
+
+def timed_out(at: Progress, seconds: float) -> LoginFailed:
+    """Tell that a login took too long."""
+    what = "the login was not finished" if at.is_connected else "there was no answer"
+    return LoginFailed(
+        ConnectionFailed(
+            f"{at.where}: {what} within {seconds:g} s. Check the host, the network and any firewall, or raise "
+            f"connect_timeout."
+        )
+    )
+
+
+def _refused(error: Exception, at: Progress, methods: str) -> AuthenticationFailed:
+    user = f" for {at.user}" if at.user else ""
+    return AuthenticationFailed(
+        f"{at.where} refused the login{user} (tried: {methods}): {error}. Check the user name and what you log in "
+        f"with; a refused login is not tried again by itself."
+    )
+
+
+def _dropped(error: Exception, at: Progress) -> ConnectionFailed:
+    if at.has_authentication_begun:
+        return ConnectionFailed(f"{at.where} closed the connection during the login: {error}. Try again.")
+    return ConnectionFailed(f"{at.where} {_DROPPED}: {error}. Wait some minutes, then try again.")
+
+
+def _unreached(error: OSError, at: Progress) -> ConnectionFailed:
+    if isinstance(error, socket.gaierror):
+        text = f"The name {at.host} is not known here: {error.strerror}. Check its spelling and the network."
+    elif isinstance(error, ConnectionRefusedError):
+        text = f"{at.where} refuses connections: no ssh server listens there. Check host and port."
+    elif isinstance(error, TimeoutError):
+        text = f"{at.where} did not answer. Check the host, the network and any firewall."
+    else:
+        text = f"{at.where} can not be reached: {error.strerror or error}. Check the host and the network."
+    return ConnectionFailed(text)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""Verify host keys against known_hosts as OpenSSH does, and say what to do about one that does not match."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+_USER_FILES = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
+_GLOBAL_FILES = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
+
+
+class KnownHosts(asyncssh.SSHKnownHosts):
+    """Hold the host keys of known_hosts files, and remember what they say about the host being connected to.
+
+    Only the host's name is looked up, not its address: through a jump host asyncssh would take that one's address.
+
+    :param files: the files, the user's own first; one that does not exist holds no key.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        super().__init__()
+        self.files = files
+        self.has_key = False  # for this host and port
+        self.name = ""
+        for file in files:
+            self._load_file(file)
+
+    def _load_file(self, file: Path) -> None:
+        try:
+            text = file.read_text(errors="replace")
+        except OSError:
+            return
+        for line in text.splitlines():
+            try:
+                self.load(line)
+            except ValueError:  # a line that OpenSSH would skip too
+                continue
+
+    def match(self, host: str, addr: str, port: int | None) -> Any:
+        """Look a host up under its port or, as ssh(1) does when that gives nothing, without it."""
+        self.name = f"[{host}]:{port}" if port else host
+        found = super().match(self.name, "", None)
+        self.has_key = bool(found[0] or found[1])
+        if self.has_key or found[2] or not port:
+            return found
+        return super().match(host, "", None)
+
+
+def known_hosts_files(explicit: str | Path | None, user: Sequence[str], everyone: Sequence[str]) -> list[Path]:
+    """Name the known_hosts files to read, the one to add a key to first.
+
+    :param explicit: the file of the connection parameters, which wins.
+    :param user: UserKnownHostsFile of the ssh configuration; empty for the usual ones.
+    :param everyone: GlobalKnownHostsFile, likewise.
+    """
+    names = [explicit] if explicit is not None else [*(user or _USER_FILES), *(everyone or _GLOBAL_FILES)]
+    return [Path(name).expanduser() for name in names if str(name) != "none"]
+
+
+def unverified(known: KnownHosts, host: str, port: int, key: asyncssh.SSHKey | None, gateway: str) -> str:
+    """Say in a sentence that a host's key is unknown or has changed, and what to run once it has been checked.
+
+    :param key: what the host showed, if it came to that.
+    :param gateway: the jump host before it, "" for none.
+    """
+    file = shlex.quote(str(known.files[0] if known.files else Path("~/.ssh/known_hosts").expanduser()))
+    shown = f"{key.get_algorithm()} {key.get_fingerprint()}" if key else "none of a type that known_hosts holds"
+    scan = f"ssh-keyscan -p {port} {shlex.quote(host)} >> {file}"
+    if gateway:
+        scan = f"ssh {shlex.quote(gateway)} {scan}"
+    if known.has_key:
+        return (
+            f"The host key of {host} (port {port}) HAS CHANGED: known_hosts holds another one than the one it shows, "
+            f"{shown}. Somebody may be answering in its place, or it was reinstalled: ask its administrators for the "
+            f"fingerprint and, if it is this one, run: ssh-keygen -R {shlex.quote(known.name)} -f {file} && {scan}"
+        )
+    return (
+        f"The host key of {host} (port {port}) is unknown: it shows {shown}, and known_hosts holds no key of it. "
+        f"Compare this fingerprint with the one its administrators publish, then run: {scan}"
+    )

@@ -6,13 +6,13 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
-from collections.abc import AsyncIterator, Iterable, Iterator
+import time
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from anyio import to_thread
-
 from ..errors import PathMissing, TransferFailed
+from .waiting import in_thread
 
 END = ".pybatch_async.end"  # the last member: where it is missing, the archive did not arrive whole
 PART = ".pybatch_async.part."  # how names of unfinished copies begin; they are never copied themselves
@@ -25,7 +25,8 @@ class Member:
     """Describe one entry of an archive.
 
     :param name: its relative name in the archive.
-    :param source: what it holds, or a local path: a file, a symlink (which stays one), or a directory with all it holds.
+    :param source: what it holds, or a local path: a file, a symlink (which stays one), or a directory with what it
+        holds.
     :param mode: permission bits; None for those of the local file, 0o644 for bytes.
     """
 
@@ -46,7 +47,7 @@ async def tar_stream(members: Iterable[Member]) -> AsyncIterator[bytes]:
     """
     pieces = _archive(members)
     try:
-        while chunk := await to_thread.run_sync(_gather, pieces):
+        while chunk := await in_thread(_gather, pieces):
             yield chunk
     finally:
         pieces.close()
@@ -61,7 +62,7 @@ def _gather(pieces: Iterator[bytes]) -> bytes:
     return bytes(held)
 
 
-def _archive(members: Iterable[Member]) -> Iterator[bytes]:
+def _archive(members: Iterable[Member]) -> Generator[bytes, None, None]:
     for member in members:
         if isinstance(member.source, bytes):
             yield from _packed_bytes(member.name, member.source, member.mode)
@@ -74,6 +75,7 @@ def _archive(members: Iterable[Member]) -> Iterator[bytes]:
 def _packed_bytes(name: str, content: bytes, mode: int | None) -> Iterator[bytes]:
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(content), 0o644 if mode is None else mode
+    info.mtime = int(time.time())
     yield _header(info)
     yield content
     yield _padding(info.size)

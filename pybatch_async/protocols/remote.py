@@ -3,36 +3,28 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..errors import CommandFailed
+from ..errors import AuthenticationFailed, CommandFailed, ConnectionFailed, HostKeyUnknown
 from ..interfaces import Input
 from ..quoting import check_argv
 from . import scripts
+from .archive import tar_stream
+from .copying import Receiver, batches, check_entries, check_path, expected_names, packed_entries
 from .framing import Frame, new_mark
-from .transfer_errors import raise_for
+from .placing import Target, find_target
+from .streams import Completed as Completed
+from .streams import Sink as Sink
+from .streams import Source as Source
+from .transfer_errors import is_harmless, raise_for
+from .waiting import in_thread
 
-Sink = Callable[[bytes], Awaitable[None]]
-Source = bytes | AsyncIterable[bytes] | Callable[[], AsyncIterable[bytes]] | None  # a callable can be opened again
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """Hold how a command ended.
-
-    :param returncode: exit code, negative for a signal; None only where the channel was lost.
-    :param stdout: its standard output; empty where a sink took it.
-    :param stderr: its standard error, at least the last part.
-    """
-
-    returncode: int | None
-    stdout: bytes
-    stderr: bytes
+_ATTEMPTS = 3  # at a download whose connection is lost under way
 
 
 class RemoteProtocol(ABC):
@@ -52,11 +44,12 @@ class RemoteProtocol(ABC):
         """Run one command and return how it ended, whatever its exit code.
 
         Foreign errors are translated inside. What the sink or the source raises ends the command and comes out
-        unchanged. Cancellation ends the remote command and frees everything. What a login shell's rc file prints is
-        kept out of the output (see `framing` and `quoting.framed_line`).
+        unchanged; a source is closed (`contextlib.aclosing`) when it is left. Cancellation ends the remote command and
+        frees everything. What a login shell's rc file prints is kept out of the output (see `framing` and
+        `quoting.framed_line`).
 
-        :param repeatable: it may be run again by itself after a lost connection; a command that surely never
-            started always may, unless its input was begun and can not be opened again.
+        :param repeatable: it may be run again by itself after a lost connection (never with a sink); a command that
+            surely never started always may, unless its input was begun and can not be opened again.
         :raises CommandTimedOut: it did not end in time.
         :raises ConnectionFailed: the host was not reached, or the connection was lost.
         """
@@ -89,6 +82,7 @@ class RemoteProtocol(ABC):
         :raises PathMissing: there is no such file.
         :raises TransferFailed: it could not be read.
         """
+        check_path(remote_path)
         mark = new_mark()
         done = await self._script(scripts.READ, mark, [remote_path], None, None)
         self._check("read", [remote_path], mark, done)
@@ -100,17 +94,72 @@ class RemoteProtocol(ABC):
         :raises PathMissing: the directory does not exist.
         :raises TransferFailed: it could not be written.
         """
+        check_path(remote_path)
         mark, data = new_mark(), content.encode(errors="surrogateescape")
         done = await self._script(scripts.CREATE, mark, [remote_path, str(len(data))], data, None)
         self._check("create", [remote_path], mark, done)
 
     async def upload(self, local_entries: Iterable[str | Path], remote_path: str) -> None:
-        """Copy local files and directories to the host, as `cp -r` does."""
-        raise NotImplementedError
+        """Copy local files and directories to the host, as `cp -r` does.
+
+        A directory comes with what it holds, "." and "dir/." under its own name, and is merged into one of that name.
+        Symlinks stay symlinks. Permission bits and times are kept; owners, set-user-id and set-group-id bits are not.
+        Every file appears whole under its name, or not at all, and takes the place of one (or of a symlink) there.
+
+        :param local_entries: paths on this machine.
+        :param remote_path: a directory of the host to copy into or, for a single entry, its new name. "~/" is the home
+            directory; other relative paths start where a command does.
+        :raises PathMissing: an entry, or the directory to copy into, does not exist; nothing was sent.
+        :raises TransferFailed: not everything was copied.
+        """
+        entries = check_entries(local_entries)
+        check_path(remote_path)
+        if not entries:
+            return
+        members = await in_thread(packed_entries, entries, "tree")
+        mark, arguments = new_mark(), [remote_path, str(len(entries))]
+        done = await self._script(scripts.UPLOAD, mark, arguments, lambda: tar_stream(members), None)
+        self._check("upload to", [remote_path], mark, done)
 
     async def download(self, remote_entries: Iterable[str], local_path: str | Path) -> None:
-        """Copy files and directories of the host to this machine, as `cp -r` does."""
-        raise NotImplementedError
+        """Copy files and directories of the host to this machine, as `cp -r` does; see `upload`.
+
+        Nothing that the host sends is written anywhere but under the names that were asked for ("." and "~" are
+        directories whose names the host tells).
+
+        :param remote_entries: paths on the host.
+        :param local_path: a local directory to copy into or, for a single entry, its new name.
+        :raises PathMissing: an entry, or the directory to copy into, does not exist.
+        :raises TransferFailed: not everything was copied.
+        """
+        entries = check_entries(remote_entries)
+        local = os.fspath(local_path)
+        check_path(local)
+        expected_names(entries)
+        if not entries:
+            return
+        target = await in_thread(find_target, local, len(entries))
+        for batch in batches(entries):
+            await self._download(batch, target)
+
+    async def _download(self, entries: Sequence[str], target: Target) -> None:
+        for attempt in range(_ATTEMPTS):
+            try:
+                return await self._download_once(entries, target)
+            except (AuthenticationFailed, HostKeyUnknown):
+                raise
+            except ConnectionFailed:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+
+    async def _download_once(self, entries: Sequence[str], target: Target) -> None:
+        mark = new_mark()
+        async with Receiver(target, entries, mark, self.host) as receiver:
+            done = await self._script(scripts.DOWNLOAD, mark, entries, None, receiver.take)
+            await receiver.flush()
+            if not (receiver.is_complete and is_harmless(done.returncode, _text(done.stderr))):
+                self._check("download", entries, mark, done)
+            await receiver.finish()
 
     async def aclose(self) -> None:  # noqa: B027 - what holds nothing open has nothing to close
         """Close what is open; the next use opens it again."""
@@ -128,7 +177,10 @@ class RemoteProtocol(ABC):
     ) -> Completed:
         argv = ["/bin/sh", "-c", script, "sh", mark, *arguments]
         check_argv(argv)
-        return await self._execute(argv, input=input, output=output, timeout=self.command_timeout, repeatable=True)
+        is_repeatable = output is None
+        return await self._execute(
+            argv, input=input, output=output, timeout=self.command_timeout, repeatable=is_repeatable
+        )
 
     def _check(self, operation: str, paths: Sequence[str], mark: str, done: Completed) -> None:
         raise_for(operation, self.host, paths, mark, done.returncode, _text(done.stderr))

@@ -27,7 +27,7 @@ absolute() {
 # On a cut connection standard input ends and the script goes on to its own end; the signals are for cancellation.
 _TEMPORARY = r"""
 temporary() {
-    part=$into/.pybatch_async.$mark.$$
+    part=$into/.pybatch_async.part.$mark.$$
     trap 'rm -rf -- "$part" 2>/dev/null || { chmod -R u+rwX -- "$part"; rm -rf -- "$part"; }' EXIT
     trap 'exit 1' HUP INT TERM PIPE
 }
@@ -58,6 +58,94 @@ temporary
 cat >"$part" || give_up failed
 [ "$(wc -c <"$part")" -eq "$2" ] || give_up cut
 mv -f -- "$part" "$path" || give_up failed
+"""
+)
+
+
+# Arguments: destination, number of entries. Standard input: an archive of tree/NAME… and the end marker.
+UPLOAD = (
+    _PROLOGUE
+    + _TEMPORARY
+    + r"""
+refuse() { printf '%s\n' "$1" >&2; return 1; }
+is_directory() { [ -d "$1" ] && ! [ -L "$1" ]; }
+
+# A directory can only be moved by who may write in it, because its ".." changes (rename(2), EACCES).
+move_directory() {
+    if [ -w "$1" ]; then mv -- "$1" "$2"; else chmod u+w -- "$1" && mv -- "$1" "$2" && chmod u-w -- "$2"; fi
+}
+
+# The body is a subshell, so that each level has variables of its own.
+merge() (
+    chmod u+rwx -- "$1" || exit 1
+    cd "$1" || exit 1
+    find . ! -name . -prune ! -type d -exec /bin/sh -c 'to=$1; shift; exec mv -f -- "$@" "$to/"' sh "$2" {} + || exit 1
+    for name in * .[!.]* ..?*; do
+        is_directory "$1/$name" || continue
+        put "$1/$name" "$2/$name" || exit 1
+    done
+)
+
+put() {
+    if ! is_directory "$1"; then
+        if [ -d "$2" ]; then refuse "$2 is a directory and would be overwritten by a file"; else mv -f -- "$1" "$2"; fi
+    elif is_directory "$2"; then merge "$1" "$2"
+    elif [ -e "$2" ] || [ -L "$2" ]; then refuse "$2 is no directory and would be overwritten by one"
+    else move_directory "$1" "$2"
+    fi
+}
+
+absolute "$1"
+name=
+if [ -d "$path" ]; then
+    into=$path
+else
+    [ "$2" = 1 ] || give_up directory
+    case $path in */ | */. | */..) give_up slash ;; esac
+    into=${path%/*}/ name=${path##*/}
+    [ -d "$into" ] || give_up parent
+fi
+temporary
+mkdir -m 700 -- "$part" || give_up failed
+tar -x -o -f - -C "$part" || give_up failed
+[ -e "$part/.pybatch_async.end" ] || give_up cut
+for entry in "$part"/tree/* "$part"/tree/.[!.]* "$part"/tree/..?*; do
+    [ -e "$entry" ] || [ -L "$entry" ] || continue
+    put "$entry" "$into/${name:-${entry##*/}}" || give_up failed
+done
+"""
+)
+
+# Arguments: the entries. A name that ends with a slash, "." or ".." stands for the directory itself, by its own name.
+DOWNLOAD = (
+    _PROLOGUE
+    + r"""
+index=0 count=$#
+for entry in "$@"; do
+    absolute "$entry"
+    [ -e "$path" ] || [ -L "$path" ] || give_up "missing:$index"
+    within=
+    while :; do
+        case $path in
+            */) path=${path%/} within=/. ;;
+            */.) path=${path%/.} within=/. ;;
+            *) break ;;
+        esac
+    done
+    case $path in
+        */..)
+            path=$(cd "$path" && pwd -P && echo x) || give_up failed
+            path=${path%?x} within=/.
+            ;;
+    esac
+    [ "${path##*/}" ] || give_up root
+    parent=${path%/*}/
+    set -- "$@" -C "$parent" "./${path##*/}$within"
+    index=$((index + 1))
+done
+shift "$count"
+printf '%s\n' "$mark"
+exec tar -c -f - "$@"
 """
 )
 

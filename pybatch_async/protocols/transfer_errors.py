@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ..errors import PathMissing, TransferFailed
@@ -16,8 +17,16 @@ _MISSING = {
 }
 _REFUSED = {
     "is_directory": "it is a directory; give the name of a file",
+    "root": "it is the root directory, which has no name of its own; name what is in it",
     "cut": "the data did not arrive whole, and nothing was changed; try again",
 }
+
+_CHANGING = re.compile(r"file changed as we read it|removed before we read it")
+
+
+def is_harmless(returncode: int | None, stderr: str) -> bool:
+    """Tell whether tar at worst met files that a running job was writing or removing (GNU tar then exits with 1)."""
+    return returncode == 0 or (returncode == 1 and bool(_CHANGING.search(stderr)))
 
 
 def raise_for(operation: str, host: str, paths: Sequence[str], mark: str, returncode: int | None, stderr: str) -> None:

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: MIT
+"""Waiting that a cancellation does not cut short: for clean-up, and for threads that can not be stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, TypeVarTuple
+
+import anyio
+from anyio import to_thread
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Await bounded work to its end; a cancellation that comes meanwhile is raised after it."""
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # seen; the cancellation comes first
+    raise cancelled
+
+
+async def in_thread(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+    """Call a function that blocks in a thread; once called, it has returned when this returns or raises.
+
+    anyio leaves the thread running when a task is cancelled by asyncio's own means, and it would go on working on
+    what the clean-up removes.
+    """
+    return await to_the_end(to_thread.run_sync(function, *arguments))

@@ -52,13 +52,15 @@ def host_name() -> str:
 
 
 def write_slurm_conf(places: SlurmPlaces, options: SlurmOptions) -> None:
-    """Write slurm.conf and gres.conf."""
+    """Write slurm.conf, gres.conf and cgroup.conf."""
     lines = [*_general(places, options), *_paths(places), *_nodes(places), *options.extra]
     if options.accounting:
         lines += _accounting(places, options)
     places.slurm_conf.write_text("\n".join(lines) + "\n")
     # Any device file does for a GPU here: jobs are counted against it, nothing is done with it.
     (places.directory / "gres.conf").write_text("".join(f"Name=gpu File=/dev/{device}\n" for device in _GPU_DEVICES))
+    # Nothing here uses cgroups, but slurmd refuses to start where it finds none (a plain container) unless told which.
+    (places.directory / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
 
 
 def _general(places: SlurmPlaces, options: SlurmOptions) -> list[str]:

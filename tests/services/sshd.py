@@ -175,8 +175,9 @@ class Sshd:
     def drop_connections(self) -> None:
         """End all connections as a crash of the server would."""
         for connection in self.connections():
+            _kill(connection, signal.SIGSTOP)  # else it may fork the user's process while we look
             for pid in (*children(connection), connection):
-                _kill(pid)
+                _kill(pid, signal.SIGKILL)
 
 
 def children(pid: int) -> list[int]:
@@ -192,8 +193,8 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def _kill(pid: int) -> None:
+def _kill(pid: int, with_signal: signal.Signals) -> None:
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, with_signal)
     except ProcessLookupError:
         return

@@ -25,9 +25,9 @@ MakeSshd = Callable[..., Sshd]
 MakeProxy = Callable[..., Proxy]
 
 
-def pytest_configure() -> None:
-    """Run every event loop of the tests in debug mode."""
-    os.environ.setdefault("PYTHONASYNCIODEBUG", "1")
+def pytest_configure(config: pytest.Config) -> None:
+    """Run the tests' event loops in debug mode, as pytest-asyncio's --asyncio-debug does."""
+    config.option.asyncio_debug = True
 
 
 @contextlib.contextmanager

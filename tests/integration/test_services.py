@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import subprocess
+import sys
 import time
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 import asyncssh
 import pytest
@@ -244,3 +247,42 @@ async def test_proxy_delays_each_way_and_keeps_the_throughput(sshd_bare: Sshd, p
 
 def test_random_faults_repeat_with_their_seed() -> None:
     assert random_faults(3, 50, 1000) == random_faults(3, 50, 1000) != random_faults(4, 50, 1000)
+
+
+# The session itself
+
+_REPOSITORY = Path(__file__).parents[2]
+_KILLED_SESSION = """
+import os, signal, sys
+from tests.services.accounts import Accounts
+from tests.services.daemon import Daemon
+from tests.services.workspace import Workspace
+
+workspace = Workspace()
+daemon = Daemon(workspace, ["/bin/sleep", "1000"], workspace.root / "log", user=Accounts(workspace).plain().user)
+daemon.start()
+sys.stdout.write(f"{workspace.root} {workspace.token} {daemon.pid}")
+sys.stdout.flush()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_killed_session_leaves_nothing_behind(accounts: Accounts) -> None:
+    argv = [sys.executable, "-c", _KILLED_SESSION]
+    done = subprocess.run(argv, cwd=_REPOSITORY, capture_output=True, text=True, check=False)
+    root, token, pid = done.stdout.split()
+    wait_until(lambda: not Path(root).exists(), "the janitor")
+    assert not Path(f"/proc/{pid}").exists()
+    with pytest.raises(KeyError):
+        pwd.getpwnam(f"pbuser{token}")
+
+
+@pytest.mark.parametrize(("ci", "exit_code"), [("", 0), ("1", 1)])
+def test_leaving_a_test_out_is_a_failure_in_ci_alone(ci: str, exit_code: int, tmp_path: Path) -> None:
+    test = tmp_path / "test_left_out.py"
+    test.write_text("import pytest\n\ndef test_one():\n    pytest.skip('no such service')\n")
+    argv = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "--rootdir", str(tmp_path), str(test)]
+    environment = {**os.environ, "CI": ci}
+    done = subprocess.run(argv, cwd=_REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == exit_code
+    assert "1 left out, no such service:\n    test_left_out.py::test_one" in done.stdout

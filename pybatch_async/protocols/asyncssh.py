@@ -14,7 +14,7 @@ from ..errors import CommandTimedOut, ConnectionFailed
 from ..parameters import ConnectionParameters
 from ..quoting import framed_line
 from ..validation import check_connection
-from .channel import Channel, ChannelLost
+from .channel import Channel, ChannelLost, NotRun
 from .connections import Connections
 from .framing import Frame, new_mark
 from .login import Link, Login
@@ -35,6 +35,10 @@ class _NotStarted(Exception):
     def __init__(self, is_refused: bool) -> None:
         super().__init__()
         self.is_refused = is_refused
+
+
+class _Refused(Exception):
+    """Say that a host refuses to run commands, and why."""
 
 
 class AsyncsshProtocol(RemoteProtocol):
@@ -81,7 +85,8 @@ class AsyncsshProtocol(RemoteProtocol):
         loop = asyncio.get_running_loop()
         found = self._pools.get(id(loop))
         if found is None or found.is_closed or found.loop is not loop:
-            self._pools = {key: each for key, each in self._pools.items() if not each.loop.is_closed()}
+            for key in [key for key, each in self._pools.items() if each.loop.is_closed()]:
+                del self._pools[key]
             found = self._pools[id(loop)] = Connections(self._login, self._limits())
         return found
 
@@ -95,7 +100,8 @@ class AsyncsshProtocol(RemoteProtocol):
         self, argv: Sequence[str], *, input: Source, output: Sink | None, timeout: float, repeatable: bool
     ) -> Completed:
         mark = new_mark()
-        operation = _Operation(self._connections(), framed_line(argv, mark), mark, input, output, repeatable)
+        line = framed_line(argv, mark).encode(errors="surrogateescape")
+        operation = _Operation(self._connections(), line, mark, input, output, repeatable)
         try:
             async with asyncio.timeout(timeout) as deadline:
                 return await operation.run()
@@ -103,6 +109,13 @@ class AsyncsshProtocol(RemoteProtocol):
             if not deadline.expired():
                 raise
             raise CommandTimedOut(argv, self.host, timeout, "", operation.stderr) from error
+        except _Refused as error:
+            raise ConnectionFailed(f"{self.host} starts no command: {error}. Ask its administrators.") from error
+        except NotRun as error:
+            raise ConnectionFailed(
+                f"{self.host} did not run {argv[0]!r} but something else, which printed {str(error)!r}: the account or "
+                f"the key may be bound to another command there (ForceCommand)."
+            ) from error
         except ChannelLost as error:
             raise ConnectionFailed(
                 f"The connection to {self.host} was lost while {argv[0]!r} ran there ({error}): whether it did its "
@@ -114,10 +127,10 @@ class _Operation:
     """Run one command, on another connection if the first is lost and that does no harm."""
 
     def __init__(
-        self, connections: Connections, line: str, mark: str, source: Source, sink: Sink | None, is_repeatable: bool
+        self, connections: Connections, line: bytes, mark: str, source: Source, sink: Sink | None, is_repeatable: bool
     ) -> None:
         self._connections = connections
-        self._line = line.encode(errors="surrogateescape")
+        self._line = line
         self._mark = mark
         self._source = source
         self._sink = sink
@@ -140,8 +153,9 @@ class _Operation:
             except ChannelLost:
                 losses += 1
                 if not self._can_repeat() or losses == _TRIES:
+                    self._connections.release(ticket)
                     raise
-                ticket, link = await self._connections.lease()
+                link = await self._connections.again(ticket)
 
     def _can_repeat(self) -> bool:
         is_fresh = self._source is None or isinstance(self._source, bytes) or callable(self._source)
@@ -153,10 +167,7 @@ class _Operation:
         try:
             await asyncio.shield(opening)
             done = await channel.converse(self._source, self._sink)
-        except _NotStarted:
-            raise
-        except ChannelLost:
-            self._connections.release(ticket)
+        except (_NotStarted, ChannelLost):
             raise
         except BaseException:  # re-raised: a cancellation, or what the sink or the source raised
             await self._give_up(ticket, link, channel, opening)
@@ -174,20 +185,18 @@ async def _open(link: Link, channel: Channel, line: bytes) -> None:
     try:
         await link.connection.create_session(lambda: channel, command, encoding=None, request_pty=False)
     except asyncssh.ChannelOpenError as error:
-        if link.connection.is_closed():
+        if link.is_closed:
             if error.code == asyncssh.OPEN_CONNECT_FAILED:
                 raise _NotStarted(is_refused=False) from error
             raise ChannelLost(error.reason) from error
         if error.code in (asyncssh.OPEN_CONNECT_FAILED, asyncssh.OPEN_RESOURCE_SHORTAGE):
             raise _NotStarted(is_refused=True) from error
-        raise ConnectionFailed(f"The host started no command: {error.reason}. Ask its administrators.") from error
+        raise _Refused(error.reason) from error
     except (OSError, asyncssh.Error) as error:
         raise ChannelLost(str(error)) from error
 
 
-async def _end(
-    connections: Connections, ticket: int, link: Link, channel: Channel, opening: asyncio.Task[Any]
-) -> None:
+async def _end(connections: Connections, ticket: int, link: Link, channel: Channel, opening: asyncio.Task[Any]) -> None:
     """End a command that nobody waits for any more; its session is given back when it is closed on the host."""
     try:
         async with asyncio.timeout(_OPEN_SECONDS):
@@ -195,7 +204,7 @@ async def _end(
         await channel.end()
     except TimeoutError:
         link.abort()
-    except (_NotStarted, ChannelLost, ConnectionFailed):
+    except (_NotStarted, _Refused, ChannelLost):
         return  # nothing runs
     finally:
         connections.release(ticket)

@@ -23,6 +23,10 @@ class ChannelLost(Exception):
     """Say that a channel ended before its command's end was known."""
 
 
+class NotRun(Exception):
+    """Say that something else than the command ran, and what it printed."""
+
+
 class Channel(asyncssh.SSHClientSession[bytes]):
     """Follow one command. asyncssh calls the methods that do not begin with a verb of ours."""
 
@@ -32,6 +36,7 @@ class Channel(asyncssh.SSHClientSession[bytes]):
         self._chan: asyncssh.SSHClientChannel[bytes]
         self._stdout: list[bytes] = []
         self._held = 0
+        self._preamble = b""
         self._stderr = bytearray()
         self._ended = asyncio.Event()
         self._news: asyncio.Future[None] | None = None
@@ -56,7 +61,7 @@ class Channel(asyncssh.SSHClientSession[bytes]):
             return
         if self._is_discarding:
             return
-        data = self._frame.strip(data)
+        data = self._framed(data)
         if not data:
             return
         self._stdout.append(data)
@@ -92,6 +97,7 @@ class Channel(asyncssh.SSHClientSession[bytes]):
         """Feed the command, take its output and return how it ended.
 
         :raises ChannelLost: its end is not known.
+        :raises NotRun: something else ran in its place, and ended well.
         """
         if source is None or isinstance(source, bytes) and len(source) <= _PIECE:
             self._write_all(source or b"")
@@ -126,9 +132,18 @@ class Channel(asyncssh.SSHClientSession[bytes]):
         returncode = self._chan.get_returncode()
         if returncode is None or (self._error is not None and not self._has_eof):
             raise ChannelLost(str(self._error or "the channel was closed without an exit code")) from self._error
-        return Completed(returncode, b"".join(self._stdout), self.stderr)
+        if self._frame.has_begun:
+            return Completed(returncode, b"".join(self._stdout), self.stderr)
+        if returncode == 0:
+            raise NotRun(self._preamble.decode(errors="replace").strip()[:500])
+        return Completed(returncode, b"", self._preamble + self.stderr)  # what the login shell said of it
 
     # Output
+
+    def _framed(self, data: bytes) -> bytes:
+        if not self._frame.has_begun:
+            self._preamble = (self._preamble + data)[:_STDERR]
+        return self._frame.strip(data)
 
     async def _take(self, sink: Sink | None) -> None:
         if sink is not None:

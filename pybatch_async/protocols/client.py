@@ -118,7 +118,9 @@ class Client(asyncssh.SSHClient):
             passphrase = await self.ask(f"Passphrase of the key {path}: ", is_local=True)
             key = await asyncio.to_thread(open_key, path, passphrase)
         if key is None:
-            self.notes.append(f"the key {path} is encrypted: give passphrase or prompt, or use an agent")
+            is_given = self._secrets.passphrase is not None or self._secrets.prompt is not None
+            remedy = "is not opened by that passphrase" if is_given else "is encrypted: give passphrase or prompt"
+            self.notes.append(f"the key {path} {remedy}")
         else:
             self._secrets.opened[path] = key
         return key

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import weakref
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
@@ -22,8 +21,8 @@ class Connections:
     """Lease sessions of connections that are opened and closed as need be.
 
     Logins and clean-ups run in tasks of this object, never in an operation's own, whose cancellation would break them.
-    `aclose` awaits them all. A loop that ends without it (asyncio.run in a script) closes the connections through the
-    asynchronous generator that every loop closes at its end.
+    `aclose` awaits them all. Where it is not called, an asynchronous generator closes the connections: asyncio.run
+    closes those that are left when it ends the loop, and the loop closes one whose owner is forgotten.
     """
 
     def __init__(self, login: Login, limits: Limits) -> None:
@@ -55,7 +54,7 @@ class Connections:
         :raises PybatchException: no connection could be opened.
         """
         if self._end_of_loop is None:
-            self._end_of_loop = _at_end_of_loop(weakref.ref(self))
+            self._end_of_loop = _at_end_of_loop(self._links, self._tasks)
             await anext(self._end_of_loop)
         ticket = self._pool.request(self._loop.time())
         return ticket, await self._turn(ticket)
@@ -102,7 +101,9 @@ class Connections:
                 case Dial(number):
                     self.start(self._dial(number))
                 case Close(number):
-                    self.start(self._links.pop(number).aclose(_CLOSE_SECONDS))
+                    link = self._links.pop(number)
+                    link.close()
+                    self.start(link.wait_closed(_CLOSE_SECONDS))
                 case Refuse(ticket, error, tries):
                     self._refuse(ticket, error, tries)
         self._set_timer()
@@ -140,14 +141,24 @@ class Connections:
         try:
             link = await self._login.connect(lambda: _lost(owner, number))
         except LoginFailed as failed:
+            failed.error.__cause__ = failed.__cause__
             self._pool.dial_failed(number, failed.error, failed.is_transient, self._loop.time())
+        except Exception as error:  # a fault that nobody foresaw must not leave the waiters waiting
+            failure = ConnectionFailed(f"The connection to {self._login.host} failed: {error!r}.")
+            self._pool.dial_failed(number, failure, False, self._loop.time())
         else:
-            if self.is_closed:
-                link.abort()
-                return
+            self._joined(number, link)
+        self._act()
+
+    def _joined(self, number: int, link: Link) -> None:
+        if self.is_closed:
+            link.abort()
+        elif link.is_closed:
+            lost = ConnectionFailed(f"{self._login.host} closed the connection right after the login.")
+            self._pool.dial_failed(number, lost, True, self._loop.time())
+        else:
             self._links[number] = link
             self._pool.dialled(number, self._loop.time())
-        self._act()
 
     def _died(self, number: int) -> None:
         if self._links.pop(number, None) is not None:
@@ -173,15 +184,9 @@ class Connections:
         for waiter in self._waiters.values():
             if not waiter.done():
                 waiter.set_exception(ConnectionFailed(_CLOSED))
-        links = list(self._links.values())
-        self._links.clear()
-        await asyncio.gather(*(link.aclose(_CLOSE_SECONDS) for link in links))
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _close(self._links, self._tasks)
         if self._end_of_loop is not None:
-            with contextlib.suppress(RuntimeError):  # it is this generator that is closing us
-                await self._end_of_loop.aclose()
+            await self._end_of_loop.aclose()
 
 
 def _lost(owner: weakref.ref[Connections], number: int) -> None:
@@ -190,13 +195,24 @@ def _lost(owner: weakref.ref[Connections], number: int) -> None:
         connections._died(number)
 
 
-async def _at_end_of_loop(owner: weakref.ref[Connections]) -> AsyncGenerator[None, None]:
+async def _at_end_of_loop(links: dict[int, Link], tasks: set[asyncio.Task[Any]]) -> AsyncGenerator[None, None]:
+    """Close when this generator is: by the loop at its end, or after its owner was forgotten."""
     try:
         yield
     finally:
-        connections = owner()
-        if connections is not None:
-            await connections.aclose()
+        await _close(links, tasks)
+
+
+async def _close(links: dict[int, Link], tasks: set[asyncio.Task[Any]]) -> None:
+    closing = list(links.values())
+    links.clear()
+    for link in closing:
+        link.close()
+    for link in closing:
+        await link.wait_closed(_CLOSE_SECONDS)
+    for task in list(tasks):
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _copy(error: Exception, addition: str) -> Exception:

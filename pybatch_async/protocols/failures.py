@@ -61,7 +61,9 @@ def told(error: Exception, at: Progress, methods: str) -> LoginFailed:
         return LoginFailed(ConnectionFailed(f"{at.where} and this machine agreed on no way to talk: {error}."))
     if isinstance(error, OSError):
         return LoginFailed(_unreached(error, at))
-    return LoginFailed(ConfigurationError(f"The connection to {at.where} is not well described: {error}."))
+    if isinstance(error, ValueError):  # asyncssh's errors about keys, configuration and known_hosts
+        return LoginFailed(ConfigurationError(f"The connection to {at.where} is not well described: {error}."))
+    return LoginFailed(ConnectionFailed(f"The connection to {at.where} failed with {type(error).__name__}: {error}."))
 
 
 def timed_out(at: Progress, seconds: float) -> LoginFailed:

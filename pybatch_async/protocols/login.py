@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import asyncssh
@@ -32,10 +32,13 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """Read "[user@]host[:port]", as ssh -J takes it."""
+        """Read "[user@]host[:port]", as ssh -J takes it.
+
+        :raises ValueError: the port is no number.
+        """
         user, _, place = text.strip().rpartition("@")
         host, _, port = place.rpartition(":") if place.count(":") == 1 or "]:" in place else (place, "", "")
-        return cls(host.strip("[]"), user or None, int(port) if port.isdigit() else None)
+        return cls(host.strip("[]"), user or None, int(port) if port else None)
 
 
 @dataclass(slots=True)
@@ -45,21 +48,32 @@ class Link:
     connection: asyncssh.SSHClientConnection
     through: list[asyncssh.SSHClientConnection] = field(default_factory=list)
 
-    async def aclose(self, seconds: float = 5.0) -> None:
-        """Close them all, the innermost first, and wait for it as long as given."""
-        for each in (self.connection, *reversed(self.through)):
+    @property
+    def is_closed(self) -> bool:
+        """Say whether the connection is over."""
+        return self.connection.is_closed()
+
+    def close(self) -> None:
+        """Begin to close them all, the innermost first."""
+        for each in self._inside_out():
             each.close()
+
+    async def wait_closed(self, seconds: float) -> None:
+        """Wait until they are closed; drop those that are not in time."""
         try:
             async with asyncio.timeout(seconds):
-                for each in (self.connection, *reversed(self.through)):
+                for each in self._inside_out():
                     await each.wait_closed()
         except TimeoutError:
             self.abort()
 
     def abort(self) -> None:
         """Drop them all at once."""
-        for each in (self.connection, *reversed(self.through)):
+        for each in self._inside_out():
             each.abort()
+
+    def _inside_out(self) -> list[asyncssh.SSHClientConnection]:
+        return [self.connection, *reversed(self.through)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +85,7 @@ class _Plan:
     known: KnownHosts | None
     has_kerberos: bool
     ciphers: Any
+    hops: list[Target]
 
     @property
     def host(self) -> str:
@@ -129,7 +144,8 @@ class Login:
     ) -> Link:
         plan = await self._plan(target, at, is_last=not seen)
         at.host, at.port = plan.host, plan.port
-        for hop in _hops(plan.options.tunnel, seen) if not link.through else ():
+        hops = [] if link.through else [hop for hop in plan.hops if hop.host not in seen]  # none that leads back here
+        for hop in hops:
             stage = Progress(hop.host, hop.port or 22)
             reached = await self._reach(hop, link, stage, deadline, _ignore, (*seen, target.host))
             link.through.append(reached.connection)
@@ -161,6 +177,7 @@ class Login:
             KnownHosts(files) if params.verify_host_key else None,
             params.gss_auth or get("GSSAPIAuthentication", False),
             () if get("Ciphers", ()) else _CIPHERS,
+            _hops(options.tunnel),
         )
 
     def _addressed(self, target: Target) -> dict[str, Any]:
@@ -189,7 +206,7 @@ class Login:
         is_last: bool,
     ) -> asyncssh.SSHClientConnection:
         # A password is the host's own: jump hosts get keys, tickets and what the user answers.
-        secrets = self._secrets if is_last else Secrets(None, self._secrets.passphrase, self._secrets.prompt)
+        secrets = self._secrets if is_last else replace(self._secrets, password=None)
         client = Client(at, secrets, plan.keys.encrypted, deadline, lost)
         tunnel = link.through[-1] if link.through else None
         options = {**self._addressed(target), **self._options(plan), "tunnel": tunnel}
@@ -198,8 +215,8 @@ class Login:
         except asyncio.CancelledError:
             raise
         except Exception as error:  # whatever asyncssh, a proxy command or the prompt raised: told below, never bare
-            gateway = target.host if not tunnel else str(tunnel.get_extra_info("host") or "")
-            raise self._told(error, plan, client, at, gateway if tunnel else "") from error
+            gateway = str(tunnel.get_extra_info("host")) if tunnel else ""
+            raise self._told(error, plan, client, at, gateway) from error
 
     def _options(self, plan: _Plan) -> dict[str, Any]:
         keys: dict[str, Any] = {}
@@ -257,15 +274,10 @@ class _Unfinished:
             each.abort()
 
 
-def _hops(tunnel: object, seen: tuple[str, ...]) -> list[Target]:
-    """List the jump hosts of an option such as "user@first:22,second"; one that leads back to itself is left out."""
-    if not isinstance(tunnel, str):
-        return []
-    hops = [Target.parse(text) for text in tunnel.split(",") if text.strip()]
-    return [hop for hop in hops if hop.host not in seen]
+def _hops(tunnel: object) -> list[Target]:
+    """List the jump hosts of an option such as "user@first:22,second"."""
+    return [Target.parse(text) for text in tunnel.split(",") if text.strip()] if isinstance(tunnel, str) else []
 
 
 def _ignore() -> None:
     return None
-
-

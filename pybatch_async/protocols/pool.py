@@ -141,7 +141,8 @@ class Pool:
         return self._tickets
 
     def again(self, ticket: int, now: float) -> None:
-        """Put an operation that did not run back at its place in line: its connection died under it."""
+        """Put an operation back at its place in line: its connection died under it."""
+        self._held.pop(ticket, None)
         self._queue(ticket, now)
 
     def released(self, ticket: int, now: float) -> None:

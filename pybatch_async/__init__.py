@@ -16,10 +16,15 @@ from .errors import (
     TransferFailed,
 )
 from .interfaces import GenericJob, GenericProtocol, GenericTask, Plugin
+from .job_factory import create_job, reload_job
+from .jobs import as_completed, submit_all, wait_all
 from .parameters import ConnectionParameters, LaunchParameters
+from .protocols.asyncssh import AsyncsshProtocol
+from .protocols.local import LocalProtocol
 from .states import JobInfo, JobState
 
 __all__ = [
+    "AsyncsshProtocol",
     "AuthenticationFailed",
     "CommandFailed",
     "CommandTimedOut",
@@ -35,9 +40,15 @@ __all__ = [
     "JobState",
     "LaunchParameters",
     "PathMissing",
+    "LocalProtocol",
     "Plugin",
     "PybatchException",
     "StateUnknown",
     "SubmitFailed",
     "TransferFailed",
+    "as_completed",
+    "create_job",
+    "reload_job",
+    "submit_all",
+    "wait_all",
 ]

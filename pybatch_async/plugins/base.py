@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import anyio.to_thread
 
-from ..errors import ConfigurationError, PathMissing, SubmitFailed
+from ..errors import ConfigurationError, PathMissing
 from ..interfaces import GenericProtocol, GenericTask
 from ..parameters import LaunchParameters, remote_join
 from ..states import JobInfo, JobState
@@ -69,11 +69,7 @@ class BatchJob(JobRecord):
         self._under_way += 1
         try:
             await self._settle_dependencies()
-            self.is_uncertain = True
             await self._queue.submit(self)
-        except (SubmitFailed, ConfigurationError):
-            self.is_uncertain = self.ticket is not None
-            raise
         finally:
             self._under_way -= 1
 
@@ -183,7 +179,6 @@ class BatchJob(JobRecord):
             "token": self.token,
             "params": dump_params(self.params),
             "ticket": self.ticket.as_dict() if self.ticket else None,
-            "is_uncertain": self.is_uncertain,
         }
         return json.dumps(data)
 
@@ -195,7 +190,7 @@ class BatchJob(JobRecord):
         if data["ticket"]:
             adopt(job, Ticket.from_dict(data["ticket"]))
         else:
-            job.is_uncertain = True  # the process that dumped it may have submitted it since
+            job.attempts, job.is_uncertain = 1, True  # the process that dumped it may have submitted it since
         return job
 
     def __getstate__(self) -> dict[str, Any]:
@@ -247,7 +242,7 @@ class BatchJob(JobRecord):
         if ticket:
             adopt(self, ticket)
         else:
-            self.token, self.is_uncertain = uuid.uuid4().hex, False
+            self.token, self.attempts, self.is_uncertain = uuid.uuid4().hex, 0, False
 
     async def _settle_dependencies(self) -> None:
         """Wait until the jobs that this one depends on have an id to be named by."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import Any, ClassVar, Self, TypeVar
 from weakref import WeakKeyDictionary, WeakSet, ref
 
-from ..errors import CommandTimedOut, ConnectionFailed
+from ..errors import CommandTimedOut, ConfigurationError, ConnectionFailed, SubmitFailed
 from ..interfaces import GenericProtocol, Input
 from .coalescer import Bounds, Coalescer
 from .poller import Poller, Polling, is_passing
@@ -121,10 +121,15 @@ class HostQueue(ABC):
 
     async def _submit(self, jobs: list[JobRecord]) -> Sequence[Ticket | Exception]:
         """Submit jobs and tell each its ticket, even one whose submitter was cancelled meanwhile."""
+        for job in jobs:
+            job.attempts += 1
+            job.is_uncertain = True
         answers = await self.submit_many(jobs)
         for job, answer in zip(jobs, answers, strict=True):
             if isinstance(answer, Ticket):
                 adopt(job, answer)
+            elif isinstance(answer, SubmitFailed | ConfigurationError):
+                job.attempts, job.is_uncertain = 0, False
         return answers
 
     def _companions(self) -> Iterable[JobRecord]:
@@ -152,7 +157,7 @@ class HostQueue(ABC):
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + self.patience
-        async for pause in _pauses():
+        async for pause in pauses():
             try:
                 return await attempt()
             except (ConnectionFailed, CommandTimedOut) as error:
@@ -161,7 +166,7 @@ class HostQueue(ABC):
         raise AssertionError("the pauses never end")
 
 
-async def _pauses() -> AsyncIterator[float]:
+async def pauses() -> AsyncIterator[float]:
     """Yield how long the pause before the next attempt will be, and make it, jittered and growing to 10 s."""
     pause = 0.2
     while True:

@@ -12,8 +12,6 @@ from pathlib import Path
 from ..parameters import entry_name
 from ..protocols.archive import Member
 
-COMPLETE = "complete"  # name of the last member: an archive without it was cut
-
 
 @dataclass(frozen=True, slots=True)
 class Placement:
@@ -83,11 +81,11 @@ def _stage_one(
     for entry in placement.inputs:
         key = _identity(entry)
         if uses[key] == 1:
-            staged.members.append(Member(posixpath.join(base, entry_name(entry)), Path(entry)))
+            staged.members.append(Member(posixpath.join(base, entry_name(entry)), Path(entry).resolve()))
             continue
         if key not in blobs:
             blobs[key] = f"blobs/{len(blobs)}/{entry_name(entry)}"
-            staged.members.append(Member(blobs[key], Path(entry)))
+            staged.members.append(Member(blobs[key], Path(entry).resolve()))
         staged.copies.append(Copy(blobs[key], placement.directory))
 
 

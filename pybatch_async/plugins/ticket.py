@@ -92,6 +92,7 @@ class JobRecord:
         self.protocol = protocol
         self.token = uuid.uuid4().hex  # names the job on the host from now on
         self.ticket: Ticket | None = None
+        self.attempts = 0  # how often a submission under this token was begun
         self.is_uncertain = False  # an attempt to submit may have left a job on the host
         self.input_size = 0  # bytes of the input files, known once submit() has looked at them
         self.final: Report | None = None
@@ -117,11 +118,15 @@ class JobRecord:
         return self.ticket.directory if self.ticket else self.params.work_directory
 
     def dependency_ids(self) -> list[str]:
-        """Return the ids of the jobs that this one waits for.
+        """Return the ids of the jobs that this one waits for; those known to have ended well need no waiting.
 
         :raises ConfigurationError: one of them was not submitted yet.
         """
-        ids = [other if isinstance(other, str | int) else other.job_id for other in self.params.dependencies]
+        ids = [
+            other if isinstance(other, str | int) else other.job_id
+            for other in self.params.dependencies
+            if not (isinstance(other, JobRecord) and other.final and other.final.state is JobState.FINISHED)
+        ]
         if "" in ids:
             raise ConfigurationError(f"dependencies: a job has to be submitted before {self}, which depends on it.")
         return [str(each) for each in ids]

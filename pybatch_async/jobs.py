@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""Submit and await many jobs; one bad job never cancels its siblings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+from .errors import PybatchException
+from .interfaces import GenericJob, GenericTask
+from .states import JobState
+
+Waitable = GenericJob | GenericTask
+
+
+async def submit_all(jobs: Iterable[GenericJob]) -> list[PybatchException | None]:
+    """Submit jobs together.
+
+    :returns: what went wrong with each job, in their order; None for one that was submitted.
+    """
+    outcomes = await asyncio.gather(*(job.submit() for job in jobs), return_exceptions=True)
+    return [outcome if outcome is None else _ours(outcome) for outcome in outcomes]
+
+
+async def wait_all(jobs: Iterable[Waitable]) -> list[JobState | PybatchException]:
+    """Wait for the end of jobs, or of tasks of an array.
+
+    :returns: the final state of each, in their order, or what went wrong with waiting for it (JobLost…).
+    """
+    outcomes = await asyncio.gather(*(job.wait() for job in jobs), return_exceptions=True)
+    return [outcome if isinstance(outcome, JobState) else _ours(outcome) for outcome in outcomes]
+
+
+async def as_completed(jobs: Iterable[Waitable]) -> AsyncIterator[Waitable]:
+    """Iterate over jobs, or tasks of an array, as they end, the first to end first.
+
+    A job whose end can not be learnt is yielded as well: its `wait()` raises why.
+    """
+    waits = {asyncio.ensure_future(job.wait()): job for job in jobs}
+    try:
+        pending = set(waits)
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for wait in done:
+                if error := wait.exception():
+                    _ours(error)
+                yield waits[wait]
+    finally:
+        await _end(list(waits))
+
+
+async def _end(waits: Sequence[asyncio.Future[JobState]]) -> None:
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+
+
+def _ours(error: BaseException) -> PybatchException:
+    """Return an error of this library as it is; raise any other one, which is not a job's but a defect."""
+    if not isinstance(error, PybatchException):
+        raise error
+    return error

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""Read what our own scripts print on a host, among whatever the login prints there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+_JOB_ID = re.compile(r"(\d+)(?:;[\w.-]+)?")  # man sbatch, --parsable
+_LIMITS = re.compile(
+    r"(QOS|Assoc)\w*(MaxSubmit|MaxJobs|GrpSubmit|GrpJobs)\w*|temporarily unable to accept job|queue is full", re.I
+)
+_UNREACHED = re.compile(r"Unable to contact slurm controller \(connect failure\)")
+
+
+def framed(text: str, nonce: str) -> Iterator[str]:
+    """Yield what follows the nonce on each line that starts with it."""
+    start = f"{nonce} "
+    for line in text.splitlines():
+        if line.startswith(start):
+            yield line[len(start) :]
+
+
+def between(text: str, nonce: str) -> tuple[str, int | None]:
+    """Return what stands between `NONCE begin` and `NONCE rc CODE`, and that code; None if the answer was cut."""
+    _, _, rest = text.partition(f"{nonce} begin\n")
+    body, found, code = rest.partition(f"{nonce} rc ")
+    digits = code.strip().split("\n")[0]
+    return body, int(digits) if found and digits.isdigit() else None
+
+
+@dataclass(slots=True)
+class Record:
+    """Hold what a host told of one token.
+
+    :param directory: the absolute work directory.
+    :param lines: the lines of its record; none if it has no record.
+    :param runs: what its batch script recorded, by index.
+    :param failure: why it was not even tried.
+    """
+
+    directory: str = ""
+    lines: list[str] = field(default_factory=list)
+    runs: dict[str, str] = field(default_factory=dict)
+    failure: str = ""
+    is_alive: bool = False
+
+    @property
+    def job_id(self) -> str:
+        """The id that sbatch printed, or that the running job noted; "" if neither did."""
+        ids = [match[1] for line in self.lines if (match := _JOB_ID.fullmatch(line.strip()))]
+        if ids and self.code in (0, None):
+            return ids[-1]
+        return next((words[1] for words in self._noted() if len(words) > 1 and words[1].isdigit()), "")
+
+    def _noted(self) -> Iterator[list[str]]:
+        for line in self.runs.values():
+            yield line.split()
+
+    @property
+    def code(self) -> int | None:
+        """What sbatch returned; None if it is not known to have ended."""
+        codes = [line.split()[1] for line in self.lines if re.fullmatch(r"rc \d+", line)]
+        return int(codes[-1]) if codes else None
+
+    @property
+    def began(self) -> tuple[str, float]:
+        """The host whose driver began, and when, in seconds since the epoch; ("", 0) if none did."""
+        for line in self.lines:
+            words = line.split()
+            if words[:1] == ["begin"] and len(words) == 4:
+                return words[2], float(words[3])
+        return "", 0.0
+
+    @property
+    def is_revoked(self) -> bool:
+        """Tell whether the submission was called off."""
+        return "revoked" in self.lines
+
+    @property
+    def said(self) -> str:
+        """What sbatch said, as one line."""
+        own = re.compile(r"begin .*|rc \d+|revoked|claimed")
+        return " ".join(
+            line.removeprefix("sbatch: ").removeprefix("error: ") for line in self.lines if not own.fullmatch(line)
+        )
+
+    @property
+    def is_refused(self) -> bool:
+        """Tell whether sbatch surely made no job."""
+        return bool(self.code) and self.code is not None and self.code < 128 and not is_ambiguous(self.said)
+
+
+def is_ambiguous(said: str) -> bool:
+    """Tell whether what sbatch said leaves open if it made a job; the driver on the host judges alike."""
+    if _UNREACHED.search(said):
+        return False
+    return bool(re.search(r"ocket timed out|send/recv|ero Bytes were transmitted|nable to contact", said))
+
+
+def is_unreached(said: str) -> bool:
+    """Tell whether sbatch found nobody to talk to, so that it is safe to try again."""
+    return bool(_UNREACHED.search(said))
+
+
+def is_limit(said: str) -> bool:
+    """Tell whether sbatch was refused by a limit that other jobs' ends lift."""
+    return bool(_LIMITS.search(said))
+
+
+@dataclass(slots=True)
+class Answer:
+    """Hold what a script told of many tokens.
+
+    :param host: the front-end's own name.
+    :param now: the host's clock, in seconds since the epoch.
+    :param is_whole: whether the script came to its end.
+    """
+
+    records: dict[str, Record] = field(default_factory=dict)
+    now: float = 0.0
+    host: str = ""
+    is_whole: bool = False
+    is_cut: bool = False
+    missing_sbatch: str | None = None
+
+
+def parse_answer(text: str, nonce: str) -> Answer:
+    """Read the answer of driver.sh or lookup.sh."""
+    answer = Answer()
+    for line in framed(text, nonce):
+        verb, _, rest = line.partition(" ")
+        if verb in ("job", "is", "run", "failed", "alive"):
+            token, _, value = rest.partition(" ")
+            _note(answer.records.setdefault(token, Record()), verb, value)
+        elif verb == "now":
+            answer.now = float(rest)
+        elif verb == "host":
+            answer.host = rest
+        elif verb == "nosbatch":
+            answer.missing_sbatch = rest
+        answer.is_cut |= verb == "cut"
+        answer.is_whole |= verb == "end"
+    return answer
+
+
+def _note(record: Record, verb: str, value: str) -> None:
+    if verb == "job":
+        record.directory = value
+    elif verb == "is":
+        record.lines.append(value)
+    elif verb == "run":
+        record.runs[str(len(record.runs))] = value
+    elif verb == "failed":
+        record.failure = value
+    else:
+        record.is_alive = True

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""Put together what squeue, the jobs' own records and sacct tell, the surest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ...states import JobInfo, JobState
+from ..ticket import JobRecord, Report
+from .parsing import Row, final_exit_code
+
+_UNKNOWN = "UNKNOWN"  # stands for a task of which nobody told anything this time
+_TERMINATED = 143  # what the batch script notes when Slurm ends it; only Slurm knows why
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """Hold one line that a batch script, or a wish to cancel, left beside a job.
+
+    :param index: index of the task, "0" for a job that is no array, or "cancel".
+    :param words: "start ID RESTARTS", "exit ID CODE"; for "cancel" the index or "all".
+    """
+
+    token: str
+    index: str
+    words: tuple[str, ...]
+
+
+def parse_runs(lines: Iterable[str]) -> Iterator[RunRecord]:
+    """Read the answer of records.sh, without its nonce."""
+    for line in lines:
+        words = line.split()
+        if len(words) > 3 and words[0] == "run":
+            yield RunRecord(words[1], words[2], tuple(words[3:]))
+
+
+class Ledger:
+    """Gather what is told of jobs in one round of questions.
+
+    :param jobs: submitted jobs.
+    """
+
+    def __init__(self, jobs: Sequence[JobRecord]) -> None:
+        self._jobs = jobs
+        self._infos: dict[JobRecord, list[JobInfo | None]] = {job: [None] * job.params.total_jobs for job in jobs}
+        self._noted: dict[tuple[JobRecord, int], int] = {}
+        self._cancelled: set[tuple[str, str]] = set()
+        self._places = {job_id: (job, first) for job in jobs for job_id, first in _parts_of(job)}
+
+    def enter_rows(self, rows: Iterable[Row]) -> None:
+        """Enter what squeue or sacct told; a row of a recycled id, which is another job's, is left out."""
+        for row in rows:
+            job, first = self._places.get(row.job_id, (None, 0))
+            if job is None or row.info is None or (row.token and row.token.partition("-")[0] != job.token):
+                continue
+            infos = self._infos[job]
+            for index in row.indices or (0,):
+                if first + index < len(infos):
+                    infos[first + index] = row.info
+
+    def enter_runs(self, records: Iterable[RunRecord]) -> None:
+        """Enter what the jobs' own records told."""
+        by_token = {job.token: job for job in self._jobs}
+        for record in records:
+            job = by_token.get(record.token)
+            if record.index == "cancel":
+                self._cancelled.update((record.token, word) for word in record.words)
+            elif job is not None and record.words[0] == "exit" and record.index.isdigit():
+                self._noted[job, int(record.index)] = int(record.words[-1])
+
+    def incomplete(self) -> list[JobRecord]:
+        """Return the jobs of which a task is not known yet."""
+        return [job for job, infos in self._infos.items() if None in infos]
+
+    def unexplained(self) -> list[JobRecord]:
+        """Return the jobs of which a task is neither known nor noted to have ended by itself."""
+        return [job for job in self.incomplete() if any(self._is_unexplained(job, i) for i in self._open_indices(job))]
+
+    def reports(self) -> Mapping[JobRecord, Report]:
+        """Return what came out; a job of which nobody knows how a task ended is left out."""
+        reports = {job: Report(self._filled(job)) for job in self._jobs}
+        return {job: report for job, report in reports.items() if report.state is not JobState.IN_PROCESS}
+
+    def _open_indices(self, job: JobRecord) -> Iterator[int]:
+        return (index for index, info in enumerate(self._infos[job]) if info is None)
+
+    def _is_unexplained(self, job: JobRecord, index: int) -> bool:
+        return self._noted.get((job, index), _TERMINATED) == _TERMINATED
+
+    def _filled(self, job: JobRecord) -> list[JobInfo]:
+        return [info or self._fallback(job, index) for index, info in enumerate(self._infos[job])]
+
+    def _fallback(self, job: JobRecord, index: int) -> JobInfo:
+        """Tell what the job's own record says of a task, else that a wish to cancel it was fulfilled."""
+        job_id = task_id(job, index)
+        is_cancelled = bool(self._cancelled & {(job.token, "all"), (job.token, str(index))})
+        code = self._noted.get((job, index))
+        if code == 0:
+            return JobInfo(job_id, JobState.FINISHED, "COMPLETED", 0)
+        if code is not None:
+            word = "CANCELLED" if is_cancelled and code == _TERMINATED else "FAILED"
+            return JobInfo(job_id, JobState.FAILED, word, final_exit_code(word, code, 0, was_started=True))
+        if is_cancelled:
+            return JobInfo(job_id, JobState.FAILED, "CANCELLED")
+        return JobInfo(job_id, JobState.IN_PROCESS, _UNKNOWN)
+
+
+def _parts_of(job: JobRecord) -> Iterator[tuple[str, int]]:
+    """Yield the scheduler's ids of a job with the index of the first task of each."""
+    if job.ticket:
+        for number, job_id in enumerate(job.ticket.job_ids):
+            yield job_id, number * job.ticket.part
+
+
+def task_id(job: JobRecord, index: int | None) -> str:
+    """Return the scheduler's id of one task, or of a whole job that has one id."""
+    assert job.ticket is not None
+    if index is None or not job.is_array:
+        return job.job_id
+    number, local = divmod(index, job.ticket.part)
+    return f"{job.ticket.job_ids[min(number, len(job.ticket.job_ids) - 1)]}_{local}"

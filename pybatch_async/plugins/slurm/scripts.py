@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""The shell scripts that run on the front-end, and how they are sent there."""
+
+from __future__ import annotations
+
+import shlex
+import uuid
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.resources import files
+
+# Unpack an archive beside links to the places that work directories start from, then let its driver run.
+UNPACK = (
+    'umask 022; d=$(mktemp -d "${TMPDIR:-/tmp}/pybatch_async.XXXXXXXX") || exit 74; '
+    'ln -s "$PWD" "$d/rel"; ln -s "$HOME" "$d/home"; ln -s / "$d/abs"; '
+    'tar -xPf - -C "$d" 2> "$d/errors"; exec /bin/sh "$d/driver.sh" "$1" "$d"'
+)
+
+
+@cache
+def text(name: str) -> str:
+    """Return the text of one of this directory's scripts."""
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def new_nonce() -> str:
+    """Return a word that nothing else on the host prints."""
+    return f"PB{uuid.uuid4().hex}"
+
+
+def script(name: str, nonce: str, arguments: Sequence[str] = (), lines: Iterable[str] = ()) -> str:
+    """Put a script together for `/bin/sh -s`, with its arguments and the lines it reads in its text.
+
+    Data in the text need no quoting by the login shell, and are not bound to the length of a command line.
+    """
+    data = "".join(f"{line}\n" for line in lines)
+    setting = f"set -- {shlex.join([nonce, *arguments])}\n"
+    return f"{text('tools.sh')}{setting}{{\n{text(name)}}} <<'END{nonce}'\n{data}END{nonce}\n"
+
+
+def driver() -> bytes:
+    """Return the driver that submits jobs, as an archive carries it."""
+    return f"{text('tools.sh')}{text('driver.sh')}".encode()

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""The state of one user's queue on one host: small files, each written whole or not at all.
+
+jobs/<id>.<token>      two lines of JSON: what the queue needs to know, and what the task needs to start
+tasks/<id>.<index>     a task that was started: who runs it, and in the end how it ended; made by link(2), once
+ended/<id>.<token>     a job of which all tasks have ended, with its records; jobs/ and tasks/ hold it no more
+cancels/<id>.<token>[.<index>]     a request to stop a job or a task
+revoked/<token>        a submission that was given up and must not come late
+environments/<hash>    the environment and umask that a client submitted with
+"""
+
+import contextlib
+import errno
+import fcntl
+import itertools
+import json
+import os
+import platform
+
+FORMAT = "1"
+_KINDS = ("jobs", "tasks", "ended", "cancels", "revoked", "environments", "tmp")
+_numbers = itertools.count()
+
+
+class Refused(Exception):
+    """Say in one sentence why nothing can be done."""
+
+
+def raw(text):
+    """Return the bytes of a text for the system, whatever the locale."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def text(data):
+    """Return the text of bytes of the system, whatever the locale."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def home():
+    """Return the home directory, as bytes."""
+    return os.path.expanduser(b"~")
+
+
+def default_root():
+    """Return where the state of this user on this host lies; homes may be shared between hosts."""
+    base = os.environb.get(b"XDG_STATE_HOME") or os.path.join(home(), b".local", b"state")
+    return os.path.join(base, b"pybatch_async", raw("nobatch-" + (platform.node() or "host")))
+
+
+class Store:
+    """Keep the records below one directory.
+
+    :param root: the directory, as bytes.
+    """
+
+    def __init__(self, root):
+        self.root = root
+
+    def path(self, kind, name=""):
+        return os.path.join(self.root, raw(kind), raw(name)) if name else os.path.join(self.root, raw(kind))
+
+    def open(self):
+        """Make the directories at the first use, and refuse those of another format."""
+        try:
+            if not os.path.isdir(self.path("tmp")):
+                for kind in _KINDS:
+                    os.makedirs(self.path(kind), 0o700, exist_ok=True)
+                os.chmod(self.root, 0o700)
+            found = self._format()
+        except OSError as error:
+            raise Refused(
+                "The queue is kept in %s, which can not be written (%s): make it writable, or set XDG_STATE_HOME there."
+                % (text(self.root), error.strerror)
+            ) from error
+        if found != FORMAT:
+            raise Refused(
+                "The queue in %s was made by another version of pybatch_async (its format is %r, this version's %r): "
+                "use that version there, or remove the directory once its jobs have ended."
+                % (text(self.root), found, FORMAT)
+            )
+        return self
+
+    def _format(self):
+        path = self.path("format")
+        try:
+            with open(path) as file:
+                return file.read().strip()
+        except FileNotFoundError:
+            self.put("format", "", FORMAT)
+            return FORMAT
+
+    @contextlib.contextmanager
+    def lock(self):
+        """Hold off every other client while jobs come into being."""
+        with open(self.path("lock"), "ab") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            yield
+
+    def names(self, kind):
+        return [text(name) for name in os.listdir(self.path(kind))]
+
+    def put(self, kind, name, content):
+        """Write a record, in place of one that is there."""
+        temporary = self._temporary(content)
+        os.rename(temporary, self.path(kind, name))
+
+    def claim(self, kind, name, content):
+        """Write a record unless there is one.
+
+        :returns: whether it was written.
+        """
+        temporary = self._temporary(content)
+        try:
+            os.link(temporary, self.path(kind, name))
+            return True
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(temporary)
+
+    def read(self, kind, name):
+        """Return the text of a record; None if there is none."""
+        try:
+            with open(self.path(kind, name), encoding="ascii", errors="replace") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+
+    def remove(self, kind, name):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path(kind, name))
+
+    def task(self, job_id, index):
+        """Return the record of a task; None while it was not started."""
+        return parsed(self.read("tasks", task_name(job_id, index)))
+
+    def header(self, name):
+        """Return what the queue needs to know of a job that has not ended; None if there is none."""
+        content = self.read("jobs", name)
+        return parsed(content.split("\n", 1)[0]) if content else None
+
+    def launch(self, name):
+        """Return what a task needs to start."""
+        return parsed((self.read("jobs", name) or "\n").split("\n")[1])
+
+    def ended(self, name):
+        """Return the records of a job that has ended; None if it has not."""
+        return parsed(self.read("ended", name))
+
+    def overwrite(self, kind, name, content):
+        """Write a record over one that is there, on a disk that has no room for another one."""
+        with open(self.path(kind, name), "r+b") as file:
+            file.write(content.encode("ascii"))
+            file.truncate()
+
+    def _temporary(self, content):
+        path = self.path("tmp", "%d.%d" % (os.getpid(), next(_numbers)))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        data = content.encode("ascii")
+        try:
+            if os.write(descriptor, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.unlink(path)
+            raise
+        finally:
+            os.close(descriptor)
+        return path
+
+
+def task_name(job_id, index):
+    return "%d.%d" % (job_id, index)
+
+
+def parsed(content):
+    """Read JSON; what a crash of the machine left half written counts as absent."""
+    try:
+        return json.loads(content) if content else None
+    except ValueError:
+        return None
+
+
+def is_full(error):
+    """Tell whether an error says that a disk is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

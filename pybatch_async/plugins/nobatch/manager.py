@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: MIT
+"""The manager that runs on the host: one verb a call, for any number of jobs.
+
+It needs Python 3.6 and its standard library. A request is one line of JSON on standard input, for `submit` followed by
+a tar archive; the answer is one line of JSON after a random mark, so that nothing else can be taken for it. No verb
+waits for a job: what has to go on after the call is done by the keeper (see host/keeper.py).
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import socket
+import sys
+import time
+
+from .host import identity, keeper, unpack
+from .host.store import Refused, Store, default_root, is_full, raw, text
+
+_PATIENCE = 30.0  # seconds to wait for the keeper
+
+
+def main(verb, mark, stream):
+    """Answer one call.
+
+    :param verb: submit, states, cancel or locate.
+    :param mark: what begins the line of the answer.
+    :param stream: where the request comes from.
+    """
+    base = os.fsencode(os.getcwd())
+    try:
+        request = json.loads(stream.readline().decode("ascii"))
+        answer = VERBS[verb](Store(default_root()).open(), request, base, stream)
+    except (Refused, unpack.Cut) as error:
+        answer = {"error": str(error)}
+    except OSError as error:
+        advice = "make room there" if is_full(error) else "set it right and try again"
+        answer = {"error": "The queue in %s: %s: %s." % (text(default_root()), error, advice)}
+    sys.stdout.write("\n%s %s\n" % (mark, json.dumps(answer)))
+    sys.stdout.flush()
+
+
+def submit(store, request, base, stream):
+    """Take jobs into the queue; one that is known already stays as it is."""
+    jobs = request["jobs"]
+    for job in jobs:
+        job["place"] = unpack.absolute(job["dir"], base)
+    failures = _unpack(store, request, jobs, base, stream)
+    with store.lock():
+        if request["slots"] is not None:
+            store.put("slots", "", "%d\n" % request["slots"])
+        environment = _keep_environment(store)
+        known = _Known(store)
+        answers = [_enter(store, known, job, failures.get(job["place"]), environment) for job in jobs]
+    if store.names("jobs"):
+        wake(store)
+    return {"jobs": answers, "host": platform.node()}
+
+
+def states(store, request, base, stream):
+    """Tell of each job that is known here how far it is."""
+    if store.names("jobs"):
+        _revive(store)
+    return {"jobs": [_report(store, name) for name in request["jobs"]], "host": platform.node()}
+
+
+def cancel(store, request, base, stream):
+    """Stop jobs and single tasks."""
+    for name, index in request["jobs"]:
+        store.put("cancels", name if index is None else "%s.%d" % (name, index), "")
+    if store.names("jobs"):
+        wake(store)
+    else:
+        for name in store.names("cancels"):
+            store.remove("cancels", name)
+    return {}
+
+
+def locate(store, request, base, stream):
+    """Tell whether a submission has arrived; if it has not, it can be kept from arriving later."""
+    with store.lock():
+        name = _Known(store).by_token.get(request["token"])
+        if name is None and request["revoke"]:
+            store.put("revoked", request["token"], "")
+    return {"job": _ticket(store, name) if name else None}
+
+
+VERBS = {"submit": submit, "states": states, "cancel": cancel, "locate": locate}
+
+
+def wake(store):
+    """Have the keeper look at the queue, and return once it has started what can start now."""
+    end = time.monotonic() + _PATIENCE
+    while not _is_served(store):
+        if time.monotonic() > end:
+            raise _stuck(store)
+        keeper.spawn(store)
+
+
+def _is_served(store):
+    here = os.getcwd()
+    try:
+        os.chdir(store.root)  # the name of a socket has at most 107 bytes
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(_PATIENCE)
+            client.connect(keeper.SOCKET)
+            return client.recv(16) == b"done\n"
+    except socket.timeout as error:
+        raise _stuck(store) from error
+    except (ConnectionError, FileNotFoundError, BlockingIOError):
+        time.sleep(0.002)
+        return False
+    finally:
+        os.chdir(here)
+
+
+def _stuck(store):
+    pid = (store.read("keeper.lock", "") or "?").strip()
+    return Refused(
+        "The keeper of the queue in %s (process %s) does not answer: end that process." % (text(store.root), pid)
+    )
+
+
+def _revive(store):
+    """Start a keeper if none is there."""
+    if not keeper.is_there(store):
+        wake(store)
+
+
+class _Known:
+    """Hold the names of all jobs by token and by id."""
+
+    def __init__(self, store):
+        self.by_token, self.by_id, self.last = {}, {}, 0
+        for kind in ("jobs", "ended"):
+            for name in store.names(kind):
+                self.add(name)
+
+    def add(self, name):
+        number, _, token = name.partition(".")
+        self.by_token[token] = name
+        self.by_id[int(number)] = name
+        self.last = max(self.last, int(number))
+
+    def new_name(self, token):
+        name = "%d.%s" % (self.last + 1, token)
+        self.add(name)
+        return name
+
+
+def _unpack(store, request, jobs, base, stream):
+    known = _Known(store).by_token
+    done = [job["place"] for job in jobs if job["token"] in known]
+    scratch = store.path("tmp", "blobs.%d" % os.getpid())
+    unpacker = unpack.Unpacker(base, [job["place"] for job in jobs], done, scratch)
+    unpacker.make()
+    try:
+        unpacker.unpack(stream)
+        for source, directory in request["copies"]:
+            unpacker.copy(source, unpack.absolute(directory, base))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return unpacker.failures
+
+
+def _keep_environment(store):
+    """Keep what the client's jobs will find around them, once for all who have the same."""
+    umask = os.umask(0)
+    os.umask(umask)
+    environment = {text(name): text(value) for name, value in os.environb.items()}
+    content = json.dumps({"environment": environment, "umask": umask}, sort_keys=True)
+    name = hashlib.sha256(content.encode("ascii")).hexdigest()[:20]
+    if store.read("environments", name) is None:
+        store.put("environments", name, content)
+    return name
+
+
+def _enter(store, known, job, failure, environment):
+    name = known.by_token.get(job["token"])
+    if name:
+        return _ticket(store, name)
+    if os.path.exists(store.path("revoked", job["token"])):
+        return {"error": "It was cancelled while its submission was under way."}
+    if failure is not None:
+        return {"error": unpack.explain(job["place"], failure)}
+    after, missing = _resolved(known, job["after"])
+    if missing:
+        return {"error": "dependencies: there is no job %s in the queue of this host." % ", ".join(missing)}
+    return _write(store, known.new_name(job["token"]), job, after, environment)
+
+
+def _write(store, name, job, after, environment):
+    launch = dict(job["launch"], dir=text(job["place"]), base=environment)
+    header = dict(job["header"], id=int(name.split(".")[0]), after=after, dir=launch["dir"], submitted=identity.now())
+    try:
+        if job["nodefile"]:
+            with open(os.path.join(job["place"], raw(job["nodefile"]["name"])), "w") as file:
+                file.write((platform.node() + "\n") * job["nodefile"]["lines"])
+            launch["environment"]["LIBBATCH_NODEFILE"] = os.path.join(launch["dir"], job["nodefile"]["name"])
+        store.put("jobs", name, json.dumps(header) + "\n" + json.dumps(launch) + "\n")
+    except OSError as error:
+        return {"error": unpack.explain(job["place"], error)}
+    return {"name": name, "dir": header["dir"], "submitted": header["submitted"]}
+
+
+def _resolved(known, after):
+    names = [[kind, known.by_id.get(number)] for kind, number in after]
+    return names, [str(number) for (_, number), (_, name) in zip(after, names) if name is None]
+
+
+def _ticket(store, name):
+    header = store.header(name) or store.ended(name)["header"]
+    return {"name": name, "dir": header["dir"], "submitted": header["submitted"]}
+
+
+def _report(store, name):
+    """Return what is recorded of a job; None for one that is not known."""
+    ended = store.ended(name)
+    header = None if ended else store.header(name)
+    if header:
+        records = ((str(index), store.task(header["id"], index)) for index in range(header["total"]))
+        tasks = {index: record for index, record in records if record}
+        ended = store.ended(name)  # its records may have been folded while they were read
+    if ended:
+        header, tasks = ended["header"], ended["tasks"]
+    elif not header:
+        return None
+    reason = "Dependency" if header["after"] else "Resources"
+    return {"submitted": header["submitted"], "total": header["total"], "waiting": reason, "tasks": tasks}

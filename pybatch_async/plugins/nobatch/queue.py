@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+"""The queue of a host without a batch manager: each verb is one call of the manager, for any number of jobs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from ...errors import CommandFailed, CommandTimedOut, PybatchException, StateUnknown, SubmitFailed
+from ...interfaces import GenericProtocol
+from ...protocols.archive import tar_stream
+from ...protocols.framing import new_mark
+from ..poller import Polling
+from ..queue import HostQueue
+from ..staging import Staged, stage
+from ..ticket import JobRecord, Report, Ticket
+from . import bundle
+from .records import described, placement, record_name, report_of, ticket_of
+
+_SHORT = 120.0  # seconds for a call that moves no files
+_SUBMISSION = 3600.0
+
+
+class NobatchQueue(HostQueue):
+    """Run jobs on a host without a batch manager, so many at a time.
+
+    :cvar slots: how many slots the host gives the jobs of this user; a job takes ntasks x cpus_per_task of them. 0 for
+        no limit; None for what the host was told last, or its CPU count if it never was. Sent with each submission.
+    :cvar grace: seconds between TERM and KILL for a job that is cancelled or has had its time.
+    """
+
+    plugins = frozenset({"nobatch", "local"})
+    polling = Polling(shortest=0.2, longest=10.0)
+    slots: int | None = None
+    grace: float = 5.0
+
+    def __init__(self, protocol: GenericProtocol) -> None:
+        super().__init__(protocol)
+        self._has_manager = False
+
+    async def submit_many(self, jobs: list[JobRecord]) -> Sequence[Ticket | Exception]:
+        """Submit jobs; one that has a record on the host already is adopted, never submitted twice."""
+        return await _by_python(jobs, lambda job: job.params.python_exe, self._submit_group)
+
+    async def cancel_many(self, targets: list[tuple[JobRecord, int | None]]) -> Sequence[None | Exception]:
+        """Cancel jobs, or single tasks of them."""
+        return await _by_python(targets, lambda target: target[0].params.python_exe, self._cancel_group)
+
+    async def query(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report]:
+        """Return what is known of each job; leave out a job that nobody knows."""
+        reports = await _by_python(jobs, lambda job: job.params.python_exe, self._query_group)
+        failures = [report for report in reports if isinstance(report, Exception)]
+        if len(failures) == len(jobs) and failures:
+            raise failures[0]
+        return {job: report for job, report in zip(jobs, reports, strict=True) if isinstance(report, Report)}
+
+    async def locate(self, job: JobRecord, revoke: bool) -> Ticket | None:
+        """Find out whether a job whose submission was interrupted exists."""
+        request = {"token": job.token, "revoke": revoke}
+        answer = await self.repeat(lambda: self._call(job.params.python_exe, "locate", request))
+        _refuse(answer, StateUnknown, self.host)
+        return ticket_of(answer["job"]) if answer["job"] else None
+
+    async def _submit_group(self, python: str, jobs: list[JobRecord]) -> Sequence[Ticket | Exception]:
+        staged = stage(placement(job) for job in jobs)
+        request = {
+            "slots": self.slots,
+            "jobs": [described(job, self.grace) for job in jobs],
+            "copies": [[copy.source, copy.directory] for copy in staged.copies],
+        }
+        answer = await self.repeat(lambda: self._call(python, "submit", request, staged))
+        _refuse(answer, SubmitFailed, self.host)
+        return [self._submitted(job, each) for job, each in zip(jobs, answer["jobs"], strict=True)]
+
+    def _submitted(self, job: JobRecord, answer: Mapping[str, Any]) -> Ticket | Exception:
+        if "error" in answer:
+            return SubmitFailed(f"{job} was not submitted. {answer['error']}")
+        return ticket_of(answer)
+
+    async def _cancel_group(self, python: str, targets: list[tuple[JobRecord, int | None]]) -> Sequence[None]:
+        request = {"jobs": [[record_name(job), index] for job, index in targets]}
+        answer = await self.repeat(lambda: self._call(python, "cancel", request))
+        _refuse(answer, StateUnknown, self.host)
+        return [None] * len(targets)
+
+    async def _query_group(self, python: str, jobs: list[JobRecord]) -> Sequence[Report | None]:
+        answer = await self._call(python, "states", {"jobs": [record_name(job) for job in jobs]})
+        _refuse(answer, StateUnknown, self.host)
+        found = zip(jobs, answer["jobs"], strict=True)
+        return [report_of(job, each, answer["host"]) if each else None for job, each in found]
+
+    async def _call(
+        self, python: str, verb: str, request: Mapping[str, Any], staged: Staged | None = None
+    ) -> dict[str, Any]:
+        """Call the manager; it is sent along until this host is known to have it."""
+        answer = await self._call_once(python, verb, request, staged, is_sent=not self._has_manager)
+        if "absent" in answer:
+            answer = await self._call_once(python, verb, request, staged, is_sent=True)
+        self._has_manager = "cache" not in answer and "old" not in answer
+        return answer
+
+    async def _call_once(
+        self, python: str, verb: str, request: Mapping[str, Any], staged: Staged | None, is_sent: bool
+    ) -> dict[str, Any]:
+        mark = new_mark()
+        argv = bundle.command(python, mark, verb)
+        try:
+            deadline = _SUBMISSION if staged else _SHORT
+            output = await self.run(argv, input=_input(request, staged, is_sent), deadline=deadline)
+        except CommandTimedOut:
+            raise
+        except CommandFailed as error:
+            raise _translated(error, python, self.host, verb) from error
+        return _answer(output, mark, python, self.host, verb)
+
+
+Group = Callable[[str, list[Any]], Awaitable[Sequence[Any]]]
+
+
+async def _by_python(items: list[Any], python: Callable[[Any], str], call: Group) -> list[Any]:
+    """Make one call for all items of the same interpreter, and keep the failures of one from the others."""
+    answers: dict[int, Any] = {}
+    groups: dict[str, list[int]] = {}
+    for number, item in enumerate(items):
+        groups.setdefault(python(item), []).append(number)
+    for name, numbers in groups.items():
+        try:
+            found = await call(name, [items[number] for number in numbers])
+        except PybatchException as error:
+            if len(groups) == 1:
+                raise
+            found = [error] * len(numbers)
+        answers.update(zip(numbers, found, strict=True))
+    return [answers[number] for number in range(len(items))]
+
+
+async def _input(request: Mapping[str, Any], staged: Staged | None, is_sent: bool) -> AsyncIterator[bytes]:
+    source = bundle.source() if is_sent else b""
+    yield b"%d\n%s%s\n" % (len(source), source, json.dumps(request).encode())
+    if staged:
+        async for piece in tar_stream(staged.members):
+            yield piece
+
+
+def _answer(output: str, mark: str, python: str, host: str, verb: str) -> dict[str, Any]:
+    for line in output.splitlines():
+        if line.startswith(f"{mark} "):
+            answer: dict[str, Any] = json.loads(line[len(mark) :])
+            return answer
+    raise _kind(verb)(f"{python} on {host} ran but did not answer; python_exe has to name Python 3.6 or newer there.")
+
+
+def _kind(verb: str) -> type[PybatchException]:
+    return SubmitFailed if verb == "submit" else StateUnknown
+
+
+def _translated(error: CommandFailed, python: str, host: str, verb: str) -> PybatchException:
+    """Say what a manager that failed means to the user."""
+    said = error.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
+    if error.returncode in (126, 127):
+        return _kind(verb)(
+            f"{python!r} can not be run on {host} ({said[0]}): install Python 3.6 or newer there, or set python_exe to "
+            f"the path of one."
+        )
+    return _kind(verb)(
+        f"{python!r} on {host} ended with {error.returncode}: {said[0]}; python_exe has to name Python 3.6 or newer."
+    )
+
+
+def _refuse(answer: Mapping[str, Any], kind: type[PybatchException], host: str) -> None:
+    """Raise what the manager, or the lines before it, said for all jobs at once."""
+    if "old" in answer:
+        raise kind(f"python_exe is Python {answer['old']} on {host}: set it to the path of Python 3.6 or newer there.")
+    if "cache" in answer:
+        place, why = answer["cache"]
+        raise kind(
+            f"The manager of nobatch can not be placed in {place} on {host} ({why}): make it writable with some "
+            f"room, or set XDG_CACHE_HOME there."
+        )
+    if "error" in answer:
+        raise kind(f"On {host}: {answer['error']}")

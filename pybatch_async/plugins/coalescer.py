@@ -60,7 +60,7 @@ class Coalescer(Generic[Item, Answer]):
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         self._engage()
-        return await future
+        return await outcome(future)
 
     def _engage(self) -> None:
         if not self._is_gathering and self._waiting and len(self._workers) < self._bounds.calls:
@@ -102,6 +102,15 @@ class Coalescer(Generic[Item, Answer]):
         except Exception as error:  # whatever went wrong, each waiter must hear of it
             answers = [error] * len(batch)
         await share_out([future for _, future in batch], answers)
+
+
+async def outcome(future: asyncio.Future[Answer]) -> Answer:
+    """Wait for a future; one that fails while its waiter is cancelled is no failure that nobody heard of."""
+    try:
+        return await future
+    finally:
+        if future.done() and not future.cancelled():
+            future.exception()
 
 
 async def share_out(futures: Sequence[asyncio.Future[Answer]], answers: Sequence[Answer | Exception]) -> None:

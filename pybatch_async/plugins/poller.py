@@ -16,11 +16,10 @@ from ..errors import (
     ConnectionFailed,
     HostKeyUnknown,
     JobLost,
-    PybatchException,
     StateUnknown,
 )
 from ..states import JobState
-from .coalescer import GATHER, share_out
+from .coalescer import GATHER, outcome, share_out
 
 
 class Known(Protocol):
@@ -126,7 +125,7 @@ class Poller(Generic[Key, Report]):
         if self._runner is None:
             self._runner = loop.create_task(self._run(), name="pybatch_async poller")
         try:
-            return await future
+            return await outcome(future)
         finally:
             self._leave(key, watch, future)
 
@@ -177,14 +176,14 @@ class Poller(Generic[Key, Report]):
         self._asked = loop.time()
         try:
             reports = await self._query(list(keys))
-        except PybatchException as error:
+        except Exception as error:  # a defect must reach those who wait, or they would wait for ever
             self._answered = loop.time()
             await self._tell_error(error)
         else:
             self._answered = loop.time()
             await self._tell(list(keys), reports)
 
-    async def _tell_error(self, error: PybatchException) -> None:
+    async def _tell_error(self, error: Exception) -> None:
         """Raise a passing failure to those who look, and any other one to those who wait as well."""
         futures = [future for watch in self._watches.values() for future in watch.looks]
         if not is_passing(error):
@@ -228,7 +227,7 @@ class Poller(Generic[Key, Report]):
         return isinstance(answer, JobLost) if isinstance(answer, Exception) else until(answer)
 
 
-def is_passing(error: PybatchException) -> bool:
+def is_passing(error: Exception) -> bool:
     """Tell whether a failed query may succeed later without anybody doing anything."""
     if isinstance(error, AuthenticationFailed | HostKeyUnknown):
         return False

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import TypeVar
 
 from .errors import PybatchException
 from .interfaces import GenericJob, GenericTask
 from .states import JobState
 
 Waitable = GenericJob | GenericTask
+Waited = TypeVar("Waited", bound=Waitable)
 
 
 async def submit_all(jobs: Iterable[GenericJob]) -> list[PybatchException | None]:
@@ -31,7 +33,7 @@ async def wait_all(jobs: Iterable[Waitable]) -> list[JobState | PybatchException
     return [outcome if isinstance(outcome, JobState) else _ours(outcome) for outcome in outcomes]
 
 
-async def as_completed(jobs: Iterable[Waitable]) -> AsyncIterator[Waitable]:
+async def as_completed(jobs: Iterable[Waited]) -> AsyncIterator[Waited]:
     """Iterate over jobs, or tasks of an array, as they end, the first to end first.
 
     A job whose end can not be learnt is yielded as well: its `wait()` raises why.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, runtime_checkable
 
@@ -61,6 +62,7 @@ def _parsed(text: str) -> dict[str, Any]:
     return data
 
 
+@cache  # looking through all installed packages takes milliseconds, and sweeps make thousands of jobs
 def _plugin(name: str) -> Plugin:
     found = {point.name: point for point in entry_points(group=GROUP)}
     if name not in found:

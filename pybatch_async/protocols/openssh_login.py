@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MIT
+"""Log in with the ssh program: questions answered, dropped logins tried again, failures told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from ..errors import AuthenticationFailed, ConnectionFailed
+from ..parameters import ConnectionParameters
+from ..validation import check_connection
+from .askpass import Askpass
+from .master import Master
+from .openssh import can_answer, login_argv, resolve_argv
+from .openssh_errors import Failure, explain
+from .private import make_private_directory
+from .process import run_process
+from .waiting import in_thread, to_the_end
+
+_MOST_LOG = 1024 * 1024
+
+
+class NotShared(Exception):
+    """Say that a login succeeded but that its connection can not be shared here."""
+
+
+class LoginFailed(Exception):
+    """Carry why a login failed."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure.error))
+        self.failure = failure
+
+
+async def dial(params: ConnectionParameters) -> Master:
+    """Log in and keep the connection open for others.
+
+    :raises ConfigurationError: the parameters are wrong.
+    :raises ConnectionFailed: the host was not reached, or refused the login.
+    :raises NotShared: others can not use the connection.
+    """
+    check_connection(params)
+    loop = asyncio.get_running_loop()
+    give_up = loop.time() + params.connect_timeout
+    for pause in pauses():
+        try:
+            return await _dial_once(params)
+        except LoginFailed as failed:
+            if not failed.failure.is_transient or loop.time() + pause > give_up:
+                raise failed.failure.error from failed
+        await asyncio.sleep(pause)
+    raise AssertionError("pauses() has no end")
+
+
+def pauses(first: float = 0.2, longest: float = 5.0) -> Iterator[float]:
+    """Iterate over seconds to wait between tries: longer and longer, and never in step with others."""
+    pause = first
+    while True:
+        yield pause * random.uniform(0.5, 1.5)
+        pause = min(2 * pause, longest)
+
+
+async def _dial_once(params: ConnectionParameters) -> Master:
+    directory = await in_thread(make_private_directory)
+    master: Master | None = None
+    try:
+        async with asyncio.timeout(params.connect_timeout) as deadline:
+            async with answering(params, directory, deadline) as environment:
+                master = Master(login_argv(params, log_path(directory)), directory, environment)
+                if not await master.is_ready():
+                    raise LoginFailed(explain(read_log(directory), params))
+        if not master.is_shared:
+            raise NotShared
+        return master
+    except BaseException as error:
+        await to_the_end(_discard(master, directory))
+        if isinstance(error, TimeoutError) and deadline.expired():
+            raise _too_slow(params) from error
+        raise
+
+
+async def _discard(master: Master | None, directory: Path) -> None:
+    if master is not None:
+        await in_thread(master.close)
+    await in_thread(remove_directory, directory)
+
+
+def log_path(directory: Path) -> str:
+    """Name the file that ssh writes its messages to."""
+    return str(directory / "log")
+
+
+def read_log(directory: Path) -> str:
+    """Return what ssh wrote so far."""
+    with open(log_path(directory), "a+b") as log:
+        log.seek(0)
+        return log.read(_MOST_LOG).decode(errors="replace")
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove what a login needed."""
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@asynccontextmanager
+async def answering(
+    params: ConnectionParameters, directory: Path, deadline: asyncio.Timeout
+) -> AsyncIterator[dict[str, str]]:
+    """Answer what ssh asks while in it.
+
+    :param deadline: of the login; it waits while a person is asked.
+    :returns: the environment for ssh.
+    :raises AuthenticationFailed: the prompt of the parameters raised something.
+    """
+    environment = dict(os.environ)
+    if not can_answer(params):
+        yield environment
+        return
+    askpass = Askpass(params, await _own_login(params), lambda: _paused(deadline))
+    try:
+        async with askpass.serving(directory) as variables:
+            yield environment | variables
+    except LoginFailed as failed:
+        if askpass.failure is None:
+            raise
+        text = f"The login to {params.host} was given up, because the prompt that answers its questions failed"
+        raise AuthenticationFailed(f"{text}: {askpass.failure!r}.") from failed
+
+
+async def _own_login(params: ConnectionParameters) -> str:
+    done = await run_process(resolve_argv(params), input=None, output=None)
+    settings = dict(line.split(" ", 1) for line in done.stdout.decode(errors="replace").splitlines() if " " in line)
+    return f"{settings.get('user', params.user)}@{settings.get('hostname', params.host)}"
+
+
+@contextmanager
+def _paused(deadline: asyncio.Timeout) -> Iterator[None]:
+    loop, when = asyncio.get_running_loop(), deadline.when()
+    if when is None:
+        yield
+        return
+    left = when - loop.time()
+    deadline.reschedule(None)
+    try:
+        yield
+    finally:
+        deadline.reschedule(loop.time() + left)
+
+
+def _too_slow(params: ConnectionParameters) -> ConnectionFailed:
+    return ConnectionFailed(
+        f"The login to {params.host} did not end within {params.connect_timeout:g} s. Check the name and the port of "
+        f"the host and the network that leads there, or raise connect_timeout."
+    )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ _ONE_LINE = (
     "account constraint reservation launcher"
 ).split()
 _COUNTS = ("nodes", "ntasks", "cpus_per_task", "max_simul_jobs")
+_DEPENDENCY = re.compile(r"[\w:+,?-]+", re.ASCII)
 _NAME = re.compile(r"[^-\s\0][^\s\0]*")
 
 
@@ -66,6 +67,7 @@ def _launch_faults(params: LaunchParameters) -> Iterator[str]:
     yield from _number_faults(params)
     yield from _input_faults(params)
     yield from _environment_faults(params.environment)
+    yield from _dependency_faults(params.dependencies)
     if _is_refused(wall_seconds, params.wall_time):
         yield f'wall_time: {params.wall_time!r} is not a wall time ("minutes", "hours:minutes:seconds", "days-hours"…)'
 
@@ -130,6 +132,16 @@ def _environment_faults(environment: Mapping[str, str]) -> Iterator[str]:
         if not _VARIABLE.fullmatch(name):
             yield f"environment: {name!r} is not the name of a variable"
         yield from _line_faults(f"environment[{name!r}]", value, one_line=False)
+
+
+def _dependency_faults(dependencies: Sequence[object]) -> Iterator[str]:
+    if isinstance(dependencies, str):
+        yield "dependencies: a list of jobs or ids is needed, not one text"
+        return
+    for each in dependencies:
+        is_id = isinstance(each, str | int) and _DEPENDENCY.fullmatch(str(each))
+        if not is_id and not hasattr(each, "job_id"):
+            yield f"dependencies: {each!r} is neither a job nor the id of one"
 
 
 def _connection_faults(params: ConnectionParameters) -> Iterator[str]:

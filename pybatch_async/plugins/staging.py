@@ -52,9 +52,9 @@ def anchored(directory: str) -> str:
 
     The three roots are links there: "rel" to the login directory, "home" to the home directory, "abs" to "/".
     """
+    if directory == "~" or directory.startswith("~/"):
+        return posixpath.join("home", posixpath.normpath(directory[2:].lstrip("/") or "."))
     path = posixpath.normpath(directory)
-    if path == "~" or path.startswith("~/"):
-        return posixpath.join("home", path[2:])
     return posixpath.join("abs", path.lstrip("/")) if path.startswith("/") else posixpath.join("rel", path)
 
 

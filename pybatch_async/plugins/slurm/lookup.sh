@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Tell what the records of some jobs say. With "revoke", claim the absent ones, so that no driver can submit them later;
 # with "clear", remove the records, since their jobs were found not to exist.
-# usage: lookup.sh NONCE look|revoke|clear  <  (as a here-document) TOKEN, then WORKDIR, a line each
+# usage: lookup.sh NONCE look|revoke|clear  <  (as a here-document) TOKEN, then WORKDIR, a line each,
+# WORKDIR below rel, home or abs as in the driver's archive
 nonce=$1 wish=$2 start=$(pwd)
 say() { printf '%s %s\n' "$nonce" "$*"; }
 host=$(uname -n)
@@ -33,8 +34,9 @@ look() {
 
 find_workdir() {
     case $directory in
-        '~') directory=$HOME ;;
-        '~/'*) directory=$HOME/${directory#??} ;;
+        rel/*) directory=$start/${directory#rel/} ;;
+        home/*) directory=$HOME/${directory#home/} ;;
+        *) directory=/${directory#abs/} ;;
     esac
     if [ "$wish" = revoke ]; then mkdir -p -- "$directory" 2> /dev/null; fi
     cd -- "$directory" 2> /dev/null

@@ -59,8 +59,10 @@ STATES = {
 }
 _ENDED_BY_SLURM = frozenset({"CANCELLED", "TIMEOUT", "PREEMPTED", "DEADLINE"})
 _SIGNALS = frozenset({*range(1, 16), 24, 25, 31})  # those that end a process by default and that programs meet
+_NEVER = 1 << 32  # seconds; Slurm's own times are no greater
 _NO_NODES = frozenset({"", "None assigned", "(null)", "N/A"})
-_ARRAY_ID = re.compile(r"(\d+)_(?:(\d+)|\[([\d,:-]+)(?:%\d+)?\])")
+_SPAN = r"\d+(?:-\d+(?::[1-9]\d*)?)?"
+_ARRAY_ID = re.compile(rf"(\d+)_(?:(\d+)|\[({_SPAN}(?:,{_SPAN})*)(?:%\d+)?\])", re.ASCII)
 _TOKEN = re.compile(r"\.pybatch_async/([0-9a-f]{32}(?:-\d+)?)\.cmd")
 
 
@@ -89,7 +91,7 @@ def parse_squeue(text: str) -> Iterator[Row]:
         job, word, code, reason, restarts, submit, start, end, nodes, command = fields
         row = _row(job, word, code, nodes, (submit, start, end), command)
         if row and row.info:
-            row = replace(row, info=replace(row.info, reason=reason, restarts=int(restarts or 0)))
+            row = replace(row, info=replace(row.info, reason=reason, restarts=_count(restarts)))
         if row:
             yield row
 
@@ -171,4 +173,9 @@ def final_exit_code(word: str, code: int, signal: int, was_started: bool) -> int
 
 def _time(text: str) -> datetime | None:
     """Read seconds since the epoch, which SLURM_TIME_FORMAT=%s makes of all times."""
-    return datetime.fromtimestamp(int(text), UTC) if text.isascii() and text.isdigit() and text != "0" else None
+    seconds = _count(text)
+    return datetime.fromtimestamp(seconds, UTC) if 0 < seconds < _NEVER else None
+
+
+def _count(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0

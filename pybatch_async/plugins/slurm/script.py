@@ -141,6 +141,8 @@ def _log_suffix(params: LaunchParameters, part: Part) -> str:
         return ""
     if part.first == 0:
         return "_%a"
+    if part.count == 1:
+        return f"_{part.first}"
     zeros = len(str(part.first)) - len(str(part.first).rstrip("0"))
     return f"_{str(part.first)[:-zeros]}%{zeros}a"
 

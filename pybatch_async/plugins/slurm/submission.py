@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import posixpath
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -154,7 +153,7 @@ class Submission:
 
     async def _look_up(self, units: Sequence[Unit], wish: str) -> Answer:
         nonce = new_nonce()
-        lines = (line for unit in units for line in (unit.token, posixpath.normpath(unit.job.directory)))
+        lines = (line for unit in units for line in (unit.token, anchored(unit.job.directory)))
         text = script("lookup.sh", nonce, [wish], lines)
         answer = parse_answer(await self.run(["/bin/sh", "-s"], input=text), nonce)
         if not answer.is_whole:

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""Wrong parameters are refused before anything is sent, with the name of the field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pybatch_async import ConfigurationError, ConnectionParameters, LaunchParameters, LocalProtocol, create_job
+from pybatch_async.validation import check_connection, check_launch, refuse_fields
+
+ONE_LINE = (
+    "work_directory name mem_per_node mem_per_cpu queue partition wckey python_exe account constraint reservation "
+    "launcher"
+).split()
+
+
+def refusal(**fields: Any) -> str:
+    params = LaunchParameters(["true"], "w")
+    for name, value in fields.items():
+        setattr(params, name, value)
+    with pytest.raises(ConfigurationError) as caught:
+        check_launch(params)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ONE_LINE)
+@pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\0b", "a\ud800b"])
+def test_what_would_break_a_line_is_refused_in_every_text_field(name: str, text: str) -> None:
+    assert f"{name}: {text!r} holds" in refusal(**{name: text})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("command", []),
+        ("command", [""]),
+        ("command", "ls -l"),
+        ("command", ["ls", "a\0b"]),
+        ("command", ["ls", 3]),
+        ("command", ["ls", "\ud800"]),
+        ("work_directory", ""),
+        ("work_directory", None),
+        ("name", None),
+        ("total_jobs", 0),
+        ("total_jobs", -1),
+        ("total_jobs", True),
+        ("total_jobs", 1.5),
+        ("max_simul_jobs", -1),
+        ("nodes", -1),
+        ("ntasks", -1),
+        ("ntasks", "4"),
+        ("cpus_per_task", -1),
+        ("gpus", -1),
+        ("gpus", "a100\n:2"),
+        ("wall_time", "xvi"),
+        ("wall_time", "1:2:3:4"),
+        ("extra_as_list", ["--nice=5\n#SBATCH --x"]),
+        ("extra_as_list", "--nice=5"),
+        ("extra_as_string", "#SBATCH \0"),
+        ("setup", "module load x"),
+        ("setup", ["a\0"]),
+        ("teardown", ["a\0"]),
+        ("environment", {"A B": "1"}),
+        ("environment", {"1A": "1"}),
+        ("environment", {"A": "a\0"}),
+        ("environment", {"A": 1}),
+        ("dependencies", ["12\n--wrap"]),
+        ("dependencies", ["12 --wrap"]),
+        ("dependencies", [""]),
+        ("dependencies", [None]),
+        ("dependencies", "12"),
+        ("input_files", "one.txt"),
+        ("input_files", Path("one.txt")),
+        ("input_files", ["a/same", "b/same"]),
+        ("input_files", ["a\nb"]),
+        ("input_files", ["batch.cmd"]),
+        ("input_files", [".pybatch_async"]),
+    ],
+)
+def test_every_wrong_value_is_refused_by_name(name: str, value: Any) -> None:
+    assert f" {name}" in refusal(**{name: value}).replace("[", " ")
+
+
+def test_all_faults_are_named_at_once() -> None:
+    text = refusal(command=[], wall_time="xvi", nodes=-1, name="a\nb", environment={"A B": ""})
+    assert all(f"{name}:" in text for name in ("command", "wall_time", "nodes", "name", "environment"))
+
+
+def test_a_multi_line_value_is_fine_where_nothing_breaks() -> None:
+    params = LaunchParameters(["echo", "a\nb", "", "é", "#"], "w", environment={"A": "1\n2"})
+    params.extra_as_string, params.setup = "#SBATCH --nice=5\n#SBATCH --hint=x", ["for i in 1\ndo true\ndone"]
+    check_launch(params)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("host", ""), ("host", "-oProxyCommand=x"), ("host", "a b"), ("user", "-l"), ("user", ""), ("port", 0),
+        ("port", 70000), ("port", "22"), ("max_connections", 0), ("max_sessions", 0), ("connect_timeout", 0),
+        ("command_timeout", -1), ("keepalive_interval", -1),
+    ],
+)  # fmt: skip
+def test_every_wrong_value_of_a_connection_is_refused_by_name(name: str, value: Any) -> None:
+    params = ConnectionParameters(host="gaia")
+    setattr(params, name, value)
+    with pytest.raises(ConfigurationError, match=f" {name}: "):
+        check_connection(params)
+
+
+def test_all_faults_of_a_connection_are_named_at_once() -> None:
+    with pytest.raises(ConfigurationError, match="host: .*port: .*max_sessions: "):
+        check_connection(ConnectionParameters(host="", port=0, max_sessions=0))
+
+
+def test_a_plugin_refuses_the_fields_it_can_not_honour_by_name() -> None:
+    params = LaunchParameters(["true"], "w", mem_per_cpu="1G", wckey="k")
+    with pytest.raises(ConfigurationError, match=r"'x' can not honour: mem_per_cpu: why; wckey: too"):
+        refuse_fields(params, {"mem_per_cpu": "why", "wckey": "too", "account": "unset"}, "x")
+
+
+def test_creating_a_job_refuses_wrong_parameters() -> None:
+    with pytest.raises(ConfigurationError, match="command"):
+        create_job("slurm", LaunchParameters([], "w"), LocalProtocol())
+    with pytest.raises(ConfigurationError, match="mem_per_node and mem_per_cpu"):
+        create_job("slurm", LaunchParameters(["a"], "w", mem_per_node="1G", mem_per_cpu="1G"), LocalProtocol())
+    with pytest.raises(ConfigurationError, match="is_posix"):
+        create_job("slurm", LaunchParameters(["a"], "w", is_posix=False), LocalProtocol())
+
+
+async def test_parameters_spoilt_after_creation_are_refused_at_submission() -> None:
+    job = create_job("slurm", LaunchParameters(["true"], "w"), LocalProtocol())
+    job.params.wall_time = "xvi"
+    with pytest.raises(ConfigurationError, match="wall_time"):
+        await job.submit()
+
+
+async def test_every_missing_input_file_is_named_before_anything_is_sent(tmp_path: Path) -> None:
+    params = LaunchParameters(["true"], "w", input_files=[tmp_path / "one", tmp_path, str(tmp_path / "two")])
+    job = create_job("slurm", params, LocalProtocol())
+    with pytest.raises(ConfigurationError, match=r"input_files: \S*/one, \S*/two do not exist"):
+        await job.submit()
+    assert await job.state() == "CREATED"

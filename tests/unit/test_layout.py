@@ -13,7 +13,7 @@ import pybatch_async
 ROOT = Path(pybatch_async.__file__).parent
 PACKAGE = "pybatch_async"
 
-# From the roof to the ground: a module imports what stands on its own floor or below. The first prefix that fits counts.
+# From the roof to the ground: a module imports what is on its own floor or below. The longest prefix that fits counts.
 FLOORS: list[tuple[str, ...]] = [
     ("",),  # the package's own __init__
     ("notebook",),

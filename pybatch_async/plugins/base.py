@@ -99,6 +99,11 @@ class BatchJob(JobRecord):
         report = await self._look()
         return report.whole(self.job_id) if report else JobInfo("", await self.state())
 
+    def known(self) -> JobInfo:
+        """Return what is known of the job without asking its host: what the last look told."""
+        report = self.final or self.seen
+        return report.whole(self.job_id) if report else JobInfo(self.job_id, self._early_state())
+
     async def cancel(self) -> None:
         """Stop the job; one that was never submitted, or has ended, stays as it is."""
         await self._submission_over()
@@ -166,6 +171,11 @@ class BatchJob(JobRecord):
             return report.infos[index].state
         return self.final.infos[index].state
 
+    def known_task(self, index: int) -> JobInfo:
+        """Return what is known of one task without asking its host."""
+        report = self.final or self.seen
+        return report.infos[index] if report else JobInfo("", self._early_state())
+
     async def cancel_task(self, index: int) -> None:
         """Stop one task of the array."""
         if self.needs_watching:
@@ -212,6 +222,12 @@ class BatchJob(JobRecord):
     def _keep(self, report: Report) -> None:
         if report.state.is_final:
             self.final = report
+
+    def _early_state(self) -> JobState:
+        """Return the state of a job that nobody has looked at yet."""
+        if self.ticket:
+            return JobState.QUEUED
+        return JobState.IN_PROCESS if self._under_way else JobState.CREATED
 
     async def _look(self) -> Report | None:
         """Return what is known of the job; None if it was never submitted."""

@@ -50,7 +50,7 @@ class HostQueue(ABC):
         self._protocol = ref(protocol)
         self._submissions = Coalescer[JobRecord, Ticket](self._submit, self.submit_bounds, _weight)
         self._cancellations = Coalescer[tuple[JobRecord, int | None], None](self.cancel_many)
-        self._poller = Poller[JobRecord, Report](self.query, lambda: self.polling, self._companions)
+        self._poller = Poller[JobRecord, Report](self._ask, lambda: self.polling, self._companions)
 
     @classmethod
     def of(cls, protocol: GenericProtocol) -> Self:
@@ -131,6 +131,13 @@ class HostQueue(ABC):
             elif isinstance(answer, SubmitFailed | ConfigurationError):
                 job.attempts, job.is_uncertain = 0, False
         return answers
+
+    async def _ask(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report]:
+        """Ask about jobs, and note on each what was learnt."""
+        reports = await self.query(jobs)
+        for job, report in reports.items():
+            job.seen = report
+        return reports
 
     def _companions(self) -> Iterable[JobRecord]:
         jobs = _submitted.get(self.protocol, ())

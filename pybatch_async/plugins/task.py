@@ -21,6 +21,8 @@ class Array(Protocol):
 
     async def cancel_task(self, index: int) -> None: ...
 
+    def known_task(self, index: int) -> JobInfo: ...
+
     async def log(self, stream: str, index: int | None = None) -> str: ...
 
     def follow_log(self, stream: str, index: int | None) -> AsyncIterator[str]: ...
@@ -75,6 +77,10 @@ class Task:
         """Return all that the scheduler tells of the task."""
         report = await self._job.task_report()
         return report.infos[self._index] if report else JobInfo("", await self._job.state())
+
+    def known(self) -> JobInfo:
+        """Return what is known of the task without asking its host: what the last look told."""
+        return self._job.known_task(self._index)
 
     def __repr__(self) -> str:
         return f"<task {self._index} of {self._job}>"

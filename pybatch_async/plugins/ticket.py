@@ -95,6 +95,7 @@ class JobRecord:
         self.attempts = 0  # how often a submission under this token was begun
         self.is_uncertain = False  # an attempt to submit may have left a job on the host
         self.input_size = 0  # bytes of the input files, known once submit() has looked at them
+        self.seen: Report | None = None  # what the last look told, so that it can be shown without another one
         self.final: Report | None = None
 
     @property

@@ -14,13 +14,13 @@ _PARTS = (
     + ["host/__init__.py"]
     + [
         f"host/{part}.py"
-        for part in ("command", "identity", "keeper", "kernel", "schedule", "shepherd", "store", "unpack")
+        for part in ("calling", "command", "identity", "keeper", "kernel", "schedule", "shepherd", "store", "unpack")
     ]
 )
 
 # Python 2 has to get through this far enough to say that it is too old.
 _BOOT = """\
-import json, os, shutil, sys
+import json, os, sys
 name, mark, verb = sys.argv[1:]
 def say(key, value):
     sys.stdout.write("\\n%s %s\\n" % (mark, json.dumps({key: value})))
@@ -45,6 +45,7 @@ if not os.path.isdir(place):
                 file.write(parts[part])
         os.rename(new, place)
     except OSError as error:
+        import shutil
         shutil.rmtree(new, ignore_errors=True)
         if not os.path.isdir(place):
             say("cache", [home, error.strerror])

@@ -6,19 +6,12 @@ a tar archive; the answer is one line of JSON after a random mark, so that nothi
 waits for a job: what has to go on after the call is done by the keeper (see host/keeper.py).
 """
 
-import hashlib
 import json
 import os
-import platform
-import shutil
-import socket
 import sys
-import time
 
-from .host import identity, keeper, unpack
-from .host.store import Refused, Store, default_root, is_full, raw, text
-
-_PATIENCE = 30.0  # seconds to wait for the keeper
+from .host import calling, identity
+from .host.store import MARK, Refused, Store, absolute, default_root, host_name, is_full, raw, text
 
 
 def main(verb, mark, stream):
@@ -32,7 +25,7 @@ def main(verb, mark, stream):
     try:
         request = json.loads(stream.readline().decode("ascii"))
         answer = VERBS[verb](Store(default_root()).open(), request, base, stream)
-    except (Refused, unpack.Cut) as error:
+    except Refused as error:
         answer = {"error": str(error)}
     except OSError as error:
         advice = "make room there" if is_full(error) else "set it right and try again"
@@ -45,7 +38,7 @@ def submit(store, request, base, stream):
     """Take jobs into the queue; one that is known already stays as it is."""
     jobs = request["jobs"]
     for job in jobs:
-        job["place"] = unpack.absolute(job["dir"], base)
+        job["place"] = absolute(job["dir"], base)
     failures = _unpack(store, request, jobs, base, stream)
     with store.lock():
         if request["slots"] is not None:
@@ -54,15 +47,15 @@ def submit(store, request, base, stream):
         known = _Known(store)
         answers = [_enter(store, known, job, failures.get(job["place"]), environment) for job in jobs]
     if store.names("jobs"):
-        wake(store)
-    return {"jobs": answers, "host": platform.node()}
+        calling.wake(store)
+    return {"jobs": answers, "host": host_name()}
 
 
 def states(store, request, base, stream):
     """Tell of each job that is known here how far it is."""
     if store.names("jobs"):
-        _revive(store)
-    return {"jobs": [_report(store, name) for name in request["jobs"]], "host": platform.node()}
+        calling.revive(store)
+    return {"jobs": [_report(store, name) for name in request["jobs"]], "host": host_name()}
 
 
 def cancel(store, request, base, stream):
@@ -70,7 +63,7 @@ def cancel(store, request, base, stream):
     for name, index in request["jobs"]:
         store.put("cancels", name if index is None else "%s.%d" % (name, index), "")
     if store.names("jobs"):
-        wake(store)
+        calling.wake(store)
     else:
         for name in store.names("cancels"):
             store.remove("cancels", name)
@@ -87,45 +80,6 @@ def locate(store, request, base, stream):
 
 
 VERBS = {"submit": submit, "states": states, "cancel": cancel, "locate": locate}
-
-
-def wake(store):
-    """Have the keeper look at the queue, and return once it has started what can start now."""
-    end = time.monotonic() + _PATIENCE
-    while not _is_served(store):
-        if time.monotonic() > end:
-            raise _stuck(store)
-        keeper.spawn(store)
-
-
-def _is_served(store):
-    here = os.getcwd()
-    try:
-        os.chdir(store.root)  # the name of a socket has at most 107 bytes
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.settimeout(_PATIENCE)
-            client.connect(keeper.SOCKET)
-            return client.recv(16) == b"done\n"
-    except socket.timeout as error:
-        raise _stuck(store) from error
-    except (ConnectionError, FileNotFoundError, BlockingIOError):
-        time.sleep(0.002)
-        return False
-    finally:
-        os.chdir(here)
-
-
-def _stuck(store):
-    pid = (store.read("keeper.lock", "") or "?").strip()
-    return Refused(
-        "The keeper of the queue in %s (process %s) does not answer: end that process." % (text(store.root), pid)
-    )
-
-
-def _revive(store):
-    """Start a keeper if none is there."""
-    if not keeper.is_there(store):
-        wake(store)
 
 
 class _Known:
@@ -153,22 +107,27 @@ def _unpack(store, request, jobs, base, stream):
     known = _Known(store).by_token
     done = [job["place"] for job in jobs if job["token"] in known]
     scratch = store.path("tmp", "blobs.%d" % os.getpid())
+    from .host import unpack  # here, since no other verb needs what it imports
+
     unpacker = unpack.Unpacker(base, [job["place"] for job in jobs], done, scratch)
     unpacker.make()
     try:
         unpacker.unpack(stream)
         for source, directory in request["copies"]:
-            unpacker.copy(source, unpack.absolute(directory, base))
+            unpacker.copy(source, absolute(directory, base))
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return unpacker.failures
+        unpacker.clean()
+    return {place: unpack.explain(place, error) for place, error in unpacker.failures.items()}
 
 
 def _keep_environment(store):
     """Keep what the client's jobs will find around them, once for all who have the same."""
+    import hashlib  # here, since no other verb needs it
+
     umask = os.umask(0)
     os.umask(umask)
     environment = {text(name): text(value) for name, value in os.environb.items()}
+    environment.pop(MARK, None)
     content = json.dumps({"environment": environment, "umask": umask}, sort_keys=True)
     name = hashlib.sha256(content.encode("ascii")).hexdigest()[:20]
     if store.read("environments", name) is None:
@@ -183,7 +142,7 @@ def _enter(store, known, job, failure, environment):
     if os.path.exists(store.path("revoked", job["token"])):
         return {"error": "It was cancelled while its submission was under way."}
     if failure is not None:
-        return {"error": unpack.explain(job["place"], failure)}
+        return {"error": failure}
     after, missing = _resolved(known, job["after"])
     if missing:
         return {"error": "dependencies: there is no job %s in the queue of this host." % ", ".join(missing)}
@@ -196,11 +155,11 @@ def _write(store, name, job, after, environment):
     try:
         if job["nodefile"]:
             with open(os.path.join(job["place"], raw(job["nodefile"]["name"])), "w") as file:
-                file.write((platform.node() + "\n") * job["nodefile"]["lines"])
+                file.write((host_name() + "\n") * job["nodefile"]["lines"])
             launch["environment"]["LIBBATCH_NODEFILE"] = os.path.join(launch["dir"], job["nodefile"]["name"])
         store.put("jobs", name, json.dumps(header) + "\n" + json.dumps(launch) + "\n")
     except OSError as error:
-        return {"error": unpack.explain(job["place"], error)}
+        return {"error": "The record of the job can not be written (%s): make room on the host." % error}
     return {"name": name, "dir": header["dir"], "submitted": header["submitted"]}
 
 
@@ -219,8 +178,8 @@ def _report(store, name):
     ended = store.ended(name)
     header = None if ended else store.header(name)
     if header:
-        records = ((str(index), store.task(header["id"], index)) for index in range(header["total"]))
-        tasks = {index: record for index, record in records if record}
+        records = ((str(index), store.task(name, index)) for index in range(header["total"]))
+        tasks = {index: record for index, record in records if record is not None}
         ended = store.ended(name)  # its records may have been folded while they were read
     if ended:
         header, tasks = ended["header"], ended["tasks"]

@@ -31,7 +31,7 @@ class NobatchQueue(HostQueue):
     """
 
     plugins = frozenset({"nobatch", "local"})
-    polling = Polling(shortest=0.2, longest=10.0)
+    polling = Polling(shortest=0.2, longest=10.0, share=4.0)
     slots: int | None = None
     grace: float = 5.0
 

@@ -4,6 +4,8 @@
 import os
 import time
 
+OWN = "nobatch:"  # how the names of the queue's own processes begin (man 5 proc, comm)
+_DEAD = (b"Z", b"X")
 _BOOT_FILE = "/proc/sys/kernel/random/boot_id"
 
 
@@ -23,22 +25,46 @@ def identify(pid):
 def is_alive(identity):
     """Tell whether the process with this pid is the one that was identified, and not a zombie."""
     fields = _stat(identity[0])
-    return fields is not None and int(fields[19]) == identity[1] and fields[0] not in (b"Z", b"X")
+    return fields is not None and int(fields[19]) == identity[1] and fields[0] not in _DEAD
 
 
 def descendants(pid):
-    """Return the pids of all processes that descend from one."""
+    """Return the pids of all processes that descend from one, leaving out the queue's own and what these watch.
+
+    A job may itself use the queue, and so have the keeper and other jobs among its descendants.
+    """
     children = {}
     for name in os.listdir("/proc"):
         fields = _stat(int(name)) if name.isdigit() else None
-        if fields:
+        if fields and fields[0] not in _DEAD:
             children.setdefault(int(fields[1]), []).append(int(name))
     found, waiting = [], [pid]
     while waiting:
-        below = children.get(waiting.pop(), [])
+        below = [each for each in children.get(waiting.pop(), []) if not _is_own(each)]
         found += below
         waiting += below
     return found
+
+
+def _is_own(pid):
+    try:
+        with open("/proc/%d/comm" % pid) as file:
+            return file.read().startswith(OWN)
+    except OSError:
+        return False
+
+
+def find_marked(variable):
+    """Return the oldest process that has a variable, as "NAME=value", in its environment; None if there is none."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            with open("/proc/%s/environ" % name, "rb") as file:
+                if name.isdigit() and variable in file.read().split(b"\0"):
+                    found.append(identify(int(name)))
+        except OSError:
+            pass  # no process, not ours, or gone
+    return min(found, key=lambda identity: identity[1], default=None)
 
 
 def now():

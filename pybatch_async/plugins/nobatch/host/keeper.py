@@ -12,15 +12,19 @@ import signal
 import socket
 import time
 import traceback
+from collections import OrderedDict
 
 from . import identity, kernel, shepherd
+from .calling import SOCKET
 from .schedule import Job, Room, choose
-from .store import task_name
+from .store import MARK, task_name
 
-SOCKET = "keeper.sock"
 _IDLE = 10.0  # seconds without work after which it ends
 _ADOPTED = 0.2  # seconds between two looks at tasks whose shepherd is not a child of this keeper
 _SANITY = 2.0  # seconds after which a keeper that waits for something looks around anyway
+_FRESH = 2.0  # seconds that a shepherd may need to fill a record that it has begun
+_TIDY = 0.05  # seconds of peace after which records are folded
+_SPARE = 4  # shepherds that are kept without work
 _KEPT = 60 * 86400.0  # seconds for which the records of an ended job are kept
 
 
@@ -41,18 +45,6 @@ def spawn(store):
     os.close(reader)
 
 
-def is_there(store):
-    """Tell whether a keeper is at work."""
-    try:
-        with open(store.path("keeper.lock"), "r+b") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
-
-
 def _detached(store, writer):
     try:
         lock = os.open(store.path("keeper.lock"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -63,7 +55,8 @@ def _detached(store, writer):
         os.ftruncate(lock, 0)
         os.write(lock, b"%d\n" % os.getpid())
         _leave_the_client(keep=(lock, writer))
-        kernel.set_title("nobatch manager: keeper of the queue")
+        os.environ.pop(MARK, None)
+        kernel.set_title(identity.OWN + "keeper", "nobatch: manager, keeper of the queue")
         Keeper(store).run(writer)
     except BaseException:  # nobody is there to raise to; the next call starts another keeper
         with open(store.path("keeper.log"), "a") as file:
@@ -93,15 +86,18 @@ class Keeper:
     def __init__(self, store):
         self.store = store
         self.boot = identity.boot_id()
-        self.jobs = {}  # name -> Job, in the order of submission
+        self.jobs = OrderedDict()  # name -> Job, in the order of submission
         self.running = {}  # (name, index) -> Running
+        self.shepherds = {}  # pid -> Hand
         self.outcomes = {}  # name -> "ok" or "failed"
-        self.clients = []  # [socket, pids it waits for]
-        self.starting = set()  # pids of shepherds whose command does not run yet
+        self.over = []  # jobs that have ended, and whose records are not folded yet
+        self.clients = []  # [socket, tasks it waits for]
+        self.starting = set()  # tasks whose command does not run yet
         self.room = Room(self._capacity())
-        self.ready, self.ready_writer = _pipe()
+        self.reports, self.reports_writer = _pipe()
         self.wake, wake_writer = _pipe()
         os.set_blocking(wake_writer, False)
+        self.held = b""
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.set_wakeup_fd(wake_writer)
@@ -121,7 +117,8 @@ class Keeper:
 
     def scan(self):
         """Take notice of new jobs and of requests to stop some."""
-        names = [name for name in self.store.names("jobs") if name not in self.jobs]
+        known = {job.name for job in self.over}.union(self.jobs)
+        names = [name for name in self.store.names("jobs") if name not in known]
         for name in sorted(names, key=lambda name: int(name.split(".")[0])):
             header = self.store.header(name)
             if header:
@@ -135,7 +132,7 @@ class Keeper:
         """Start what may start now."""
         never = [None]
         while never:  # others may depend on these
-            starts, never = choose(list(self.jobs.values()), self.room, self._outcome)
+            starts, never = choose(self.jobs.values(), self.room, self._outcome)
             for job, index in starts:
                 self._start(job, index)
             for job in never:
@@ -158,82 +155,106 @@ class Keeper:
         slots = (self.store.read("slots", "") or "").strip()
         return int(slots) if slots.isdigit() else len(os.sched_getaffinity(0))
 
+    # Tasks
+
     def _take_up(self, job):
         """Continue a job that an earlier keeper has begun."""
         for index in range(job.total):
-            record = self.store.task(job.id, index)
+            record = self.store.task(job.name, index)
             if record is None:
                 continue
             job.begun = True
             job.todo.remove(index)
-            if "word" not in record:
-                job.running.add(index)
-                self.room.take(job)
-                self.running[job.name, index] = Running(record["by"])
-                self._check(job, index)
+            if "word" in record:
+                job.is_ok = job.is_ok and record["word"] == "COMPLETED"
+                continue
+            job.running.add(index)
+            self.room.take(job)
+            self.running[job.name, index] = Running(record.get("by"))
+            self._check(job, index)
         self._finish(job)
 
     def _start(self, job, index):
+        hand = next((hand for hand in self.shepherds.values() if hand.task is None), None)
         try:
-            pid = shepherd.fork(self.store, job, index, self.ready_writer, self._descriptors())
-        except OSError:  # no more processes at the moment: it stays first in the queue
-            self._give_back(job, index)
-            job.todo.appendleft(index)
+            hand = hand or self._hire()
+            os.write(hand.orders, b"run %s %d\n" % (job.name.encode("ascii"), index))
+        except OSError:  # no more processes at the moment, or it was killed: the task stays first in the queue
+            self._give_back(job, index, again=True)
             return
-        self.running[job.name, index] = Running(identity.identify(pid), is_child=True)
-        self.starting.add(pid)
+        hand.task = (job.name, index)
+        self.running[hand.task] = Running(hand.identity, hand)
+        self.starting.add(hand.task)
 
-    def _descriptors(self):
-        """Return what a shepherd must not hold open."""
-        return [self.socket.fileno(), self.ready, self.wake] + [client[0].fileno() for client in self.clients]
-
-    def _give_back(self, job, index):
+    def _give_back(self, job, index, again=False):
+        """Take note that a task does not run any more, or did not start and is to be tried again."""
         self.running.pop((job.name, index), None)
+        self.starting.discard((job.name, index))
         job.running.discard(index)
         self.room.take(job, -1)
+        if again:
+            job.todo.appendleft(index)
 
     def _check(self, job, index):
-        """Find out what became of a task whose shepherd may have gone."""
+        """Find out what became of a task that no child of this keeper watches."""
         running = self.running[job.name, index]
-        record = self.store.task(job.id, index)
+        record = self.store.task(job.name, index)
         if record is None:  # its shepherd was killed before it could start anything
-            if not identity.is_alive(running.shepherd):
-                self._give_back(job, index)
-                job.todo.appendleft(index)
+            self._give_back(job, index, again=True)
             return
-        if "word" not in record and record["boot"] != self.boot:
-            record = self._lost(job, index, "NODE_FAIL", "The host was restarted while it ran.")
-        elif "word" not in record and not identity.is_alive(record["by"]):
-            record = self.store.task(job.id, index)  # it may have written the end just before its own
+        running.shepherd = record.get("by")
+        if "word" not in record and self._is_over(job, index, running, record):
+            # A shepherd that ended after the first look may have written the end just before.
+            record = self.store.task(job.name, index)
             if "word" not in record:
-                record = self._orphan(job, index, running, record)
-        elif "word" not in record:
-            running.adopt(record["by"])
+                record = self._lost(job, index, running, record)
         if "word" in record:
-            self._give_back(job, index)
+            self._ended(job, index, record["word"])
 
-    def _orphan(self, job, index, running, record):
-        """Watch a task whose shepherd was killed; its exit code nobody can tell."""
-        running.orphan = record
-        if identity.is_alive(record["pid"]):
-            end = record["began"] + job.wall if job.wall else None
-            if not running.doom and end and identity.now() > end:
-                running.doom = "TIMEOUT"
-            if running.doom:
-                late = running.doomed_at and time.monotonic() > running.doomed_at + job.grace
-                shepherd.end_tree(
-                    record["pid"][0],
-                    identity.descendants(record["pid"][0]),
-                    signal.SIGKILL if late else signal.SIGTERM,
-                )
-                running.doomed_at = running.doomed_at or time.monotonic()
-            return record
-        reason = "" if running.doom else "The process that watched it was killed; nobody knows how it ended."
-        return self._lost(job, index, running.doom or "FAILED", reason)
+    def _is_over(self, job, index, running, record):
+        if record.get("boot", self.boot) != self.boot:
+            return True
+        if running.shepherd is None:
+            return time.time() > self.store.modified("tasks", task_name(job.name, index)) + _FRESH
+        if identity.is_alive(running.shepherd):
+            return False
+        if "pid" not in record:  # the shepherd was killed just when it started the command
+            variable = "%s=%s" % (MARK, task_name(job.name, index, whole=True))
+            record["pid"] = identity.find_marked(variable.encode("ascii"))
+        if record["pid"] and identity.is_alive(record["pid"]):
+            self._tend(job, running, record)
+            return False
+        return True
 
-    def _lost(self, job, index, word, reason):
-        shepherd.record_end(self.store, job.id, index, word, None, reason)
-        return self.store.task(job.id, index)
+    def _tend(self, job, running, record):
+        """Watch over a task whose shepherd was killed; how it will have ended nobody can tell."""
+        running.orphan = record["pid"]
+        if not running.doom and job.wall and identity.now() > record["began"] + job.wall:
+            running.doom = "TIMEOUT"
+        if running.doom:
+            pid = record["pid"][0]
+            running.doomed = running.doomed or time.monotonic()
+            is_late = time.monotonic() > running.doomed + job.grace
+            pids = identity.descendants(pid)
+            shepherd.end_tree(pid, pids, signal.SIGKILL if is_late else signal.SIGTERM)
+
+    def _lost(self, job, index, running, record):
+        """Record the end of a task that was watched by nobody."""
+        word, reason = running.doom or "FAILED", ""
+        if record.get("boot", self.boot) != self.boot:
+            word, reason = "NODE_FAIL", "The host was restarted while it ran."
+        elif not running.doom:
+            reason = "The process that watched it was killed; nobody knows how it ended."
+        record.update(word=word, code=None, reason=reason, ended=identity.now())
+        self.store.put("tasks", task_name(job.name, index), json.dumps(record) + "\n")
+        return record
+
+    def _ended(self, job, index, word):
+        self._give_back(job, index)
+        job.is_ok = job.is_ok and word == "COMPLETED"
+        self._finish(job)
+
+    # Requests to stop
 
     def _cancel(self, request):
         """Stop a job or one task: <id>.<token>[.<index>]."""
@@ -252,33 +273,41 @@ class Keeper:
     def _stop(self, job, index):
         running = self.running[job.name, index]
         running.doom = "CANCELLED"
-        if running.orphan is None and identity.is_alive(running.shepherd):
-            os.kill(running.shepherd[0], signal.SIGTERM)
+        if running.hand:
+            try:
+                os.write(running.hand.orders, b"cancel\n")
+            except OSError:
+                pass  # it was killed; the next look tells
+        elif running.shepherd and identity.is_alive(running.shepherd):
+            os.kill(running.shepherd[0], signal.SIGTERM)  # it serves nobody any more after this task
         else:
             self._check(job, index)
-            self._finish(job)
 
     def _end_queued(self, job, indices, word, reason):
-        record = json.dumps({"word": word, "code": None, "reason": reason, "ended": identity.now()}) + "\n"
+        record = json.dumps({"word": word, "code": None, "reason": reason, "ended": identity.now()})
         for index in indices:
             job.todo.remove(index)
-            self.store.claim("tasks", task_name(job.id, index), record)
+            descriptor = self.store.claim("tasks", task_name(job.name, index), record)
+            if descriptor is not None:
+                os.close(descriptor)
+        job.is_ok = job.is_ok and not indices
         self._finish(job)
 
     def _finish(self, job):
-        """Fold the records of a job whose tasks have all ended into one."""
-        if job.todo or job.running or job.name not in self.jobs:
-            return
-        records = [self.store.task(job.id, index) for index in range(job.total)]
-        header = self.store.header(job.name)
-        is_ok = all(record["word"] == "COMPLETED" for record in records)
-        content = {"header": header, "ok": is_ok, "tasks": {str(i): record for i, record in enumerate(records)}}
-        self.store.put("ended", job.name, json.dumps(content) + "\n")
-        self.store.remove("jobs", job.name)
-        for index in range(job.total):
-            self.store.remove("tasks", task_name(job.id, index))
-        self.outcomes[job.name] = "ok" if is_ok else "failed"
-        del self.jobs[job.name]
+        if not job.todo and not job.running and self.jobs.pop(job.name, None):
+            self.outcomes[job.name] = "ok" if job.is_ok else "failed"
+            self.over.append(job)
+
+    def _fold(self):
+        """Fold the records of jobs that have ended, each job's into one."""
+        for job in self.over:
+            tasks = {str(index): self.store.task(job.name, index) for index in range(job.total)}
+            content = {"header": self.store.header(job.name), "ok": job.is_ok, "tasks": tasks}
+            self.store.put("ended", job.name, json.dumps(content) + "\n")
+            self.store.remove("jobs", job.name)
+            for index in range(job.total):
+                self.store.remove("tasks", task_name(job.name, index))
+        self.over = []
 
     def _outcome(self, name):
         if name in self.jobs:
@@ -288,49 +317,108 @@ class Keeper:
             self.outcomes[name] = "ok" if ended and ended["ok"] else "failed"
         return self.outcomes[name]
 
+    # What happens
+
     def _wait(self):
         """Return what has happened: descriptors that can be read."""
-        sources = [self.socket, self.ready, self.wake]
-        pause = _SANITY if self.jobs else _IDLE
-        if any(not running.is_child for running in self.running.values()):
+        if any(running.hand is None for running in self.running.values()):
             pause = _ADOPTED
-        return select.select(sources, [], [], pause)[0]
+        elif self.over:
+            pause = _TIDY
+        else:
+            pause = _SANITY if self.jobs else _IDLE
+        return select.select([self.socket, self.reports, self.wake], [], [], pause)[0]
 
     def _serve(self, happened):
+        if self.reports in happened:
+            self._hear()
         if self.wake in happened:
-            _drain(self.wake)
-        ended = self._reap()
-        if self.ready in happened:
-            self.starting.difference_update(int(line) for line in _drain(self.ready).split())
-        self._look(ended)
+            os.read(self.wake, 4096)
+            self._reap()
+        for (name, index), running in list(self.running.items()):
+            if running.hand is None:
+                self._check(self.jobs[name], index)
         if self.socket in happened:
             self._accept()
+        if not happened and self.over:
+            self._fold()
         self.start()
+        self._dismiss()
         for client in self.clients:
             if client[1] is None:
                 client[1] = set(self.starting)
         self._answer()
 
+    def _hear(self):
+        """Read what the shepherds report."""
+        lines = (self.held + os.read(self.reports, 65536)).split(b"\n")
+        self.held = lines.pop()
+        for line in lines:
+            pid, name, index, word, stays = line.decode("ascii").split()
+            self._note(int(pid), name, int(index), word, stays == "1")
+
+    def _note(self, pid, name, index, word, stays):
+        self.starting.discard((name, index))
+        if word == shepherd.RUNNING:
+            return
+        hand = self.shepherds.get(pid)
+        if hand:
+            hand.task = None
+            if not stays:
+                self._let_go(hand)
+        running = self.running.get((name, index))
+        if running is None or running.shepherd[0] != pid:
+            return
+        if word == shepherd.LOST:  # started by a shepherd of an earlier keeper
+            running.hand = None
+            self._check(self.jobs[name], index)
+        else:
+            self._ended(self.jobs[name], index, word)
+
+    def _hire(self):
+        """Start a shepherd."""
+        reader, writer = os.pipe()
+        try:
+            pid = shepherd.fork(self.store, reader, self.reports_writer, [writer] + self._descriptors())
+        except OSError:
+            os.close(writer)
+            raise
+        finally:
+            os.close(reader)
+        self.shepherds[pid] = hand = Hand(identity.identify(pid), writer)
+        return hand
+
+    def _descriptors(self):
+        """Return what a shepherd must not hold open."""
+        own = [self.socket.fileno(), self.reports, self.wake]
+        orders = [hand.orders for hand in self.shepherds.values()]
+        return own + orders + [client[0].fileno() for client in self.clients]
+
+    def _let_go(self, hand):
+        """Have a shepherd end, once it has nothing to do any more."""
+        del self.shepherds[hand.identity[0]]
+        os.close(hand.orders)
+
+    def _dismiss(self):
+        idle = [hand for hand in self.shepherds.values() if hand.task is None]
+        for hand in idle[_SPARE:]:
+            self._let_go(hand)
+
     def _reap(self):
-        pids = set()
+        """Take note of shepherds that have ended."""
         while True:
             try:
                 pid, _ = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return pids
+                return
             if pid == 0:
-                return pids
-            pids.add(pid)
-            self.starting.discard(pid)
-
-    def _look(self, ended):
-        """Look at the tasks whose shepherd has ended, and at those that no child of this keeper watches."""
-        for (name, index), running in list(self.running.items()):
-            if running.shepherd[0] in ended or not running.is_child:
-                job = self.jobs[name]
-                running.is_child = False
-                self._check(job, index)
-                self._finish(job)
+                return
+            hand = self.shepherds.get(pid)
+            if hand:
+                self._let_go(hand)
+                if hand.task in self.running:
+                    self.starting.discard(hand.task)
+                    self.running[hand.task].hand = None
 
     def _accept(self):
         while True:
@@ -360,6 +448,7 @@ class Keeper:
     def _tidy(self):
         """Throw away what nobody will ask for again."""
         self.socket.close()
+        self._fold()
         with self.store.lock():
             if not self.store.names("jobs"):
                 for name in self.store.names("environments"):
@@ -367,42 +456,39 @@ class Keeper:
         oldest = time.time() - _KEPT
         for kind in ("ended", "revoked", "tmp"):
             for name in self.store.names(kind):
-                try:
-                    if os.stat(self.store.path(kind, name)).st_mtime < oldest:
-                        self.store.remove(kind, name)
-                except FileNotFoundError:
-                    pass
+                if self.store.modified(kind, name) < oldest:
+                    self.store.remove(kind, name)
+
+
+class Hand:
+    """Hold a shepherd that is a child of this keeper.
+
+    :param identity: its pid and start time.
+    :param orders: descriptor to write orders on.
+    """
+
+    def __init__(self, identity, orders):
+        self.identity = identity
+        self.orders = orders
+        self.task = None
 
 
 class Running:
     """Hold what a keeper knows of a task that was started.
 
-    :param shepherd: identity of the process that watches it.
+    :param shepherd: identity of the process that watches it; None if nobody knows yet.
+    :param hand: that process, if it is a child of this keeper.
     """
 
-    def __init__(self, shepherd, is_child=False):
+    def __init__(self, shepherd, hand=None):
         self.shepherd = shepherd
-        self.is_child = is_child
-        self.orphan = None  # its record, once the shepherd is gone
+        self.hand = hand
+        self.orphan = None  # identity of a command whose shepherd was killed
         self.doom = ""
-        self.doomed_at = None
-
-    def adopt(self, shepherd):
-        if shepherd != self.shepherd:
-            self.shepherd, self.is_child = shepherd, False
+        self.doomed = None
 
 
 def _pipe():
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     return reader, writer
-
-
-def _drain(descriptor):
-    data = b""
-    while True:
-        try:
-            piece = os.read(descriptor, 65536)
-        except BlockingIOError:
-            return data
-        data += piece

@@ -10,7 +10,7 @@ try:
 except (ImportError, OSError, AttributeError):
     ctypes = _prctl = None
 
-_SET_CHILD_SUBREAPER = 36  # man 2 prctl
+_SET_NAME, _SET_CHILD_SUBREAPER = 15, 36  # man 2 prctl
 
 
 def adopt_orphans():
@@ -18,10 +18,11 @@ def adopt_orphans():
     return _prctl is not None and _prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 
 
-def set_title(text):
-    """Show a text as this process's command line in ps."""
-    if ctypes is None:
+def set_title(name, text):
+    """Show a name (15 characters) and a text as this process's command line in ps."""
+    if _prctl is None:
         return
+    _prctl(_SET_NAME, name.encode("ascii"), 0, 0, 0)
     try:
         with open("/proc/self/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()

@@ -24,6 +24,7 @@ class Job:
         self.todo = deque(range(self.total))
         self.running = set()
         self.begun = False
+        self.is_ok = True
 
 
 class Room:

@@ -2,7 +2,7 @@
 """The state of one user's queue on one host: small files, each written whole or not at all.
 
 jobs/<id>.<token>      two lines of JSON: what the queue needs to know, and what the task needs to start
-tasks/<id>.<index>     a task that was started: who runs it, and in the end how it ended; made by link(2), once
+tasks/<id>.<index>     a task that was started: who runs it and, at last, how it ended; begun once, then added to
 ended/<id>.<token>     a job of which all tasks have ended, with its records; jobs/ and tasks/ hold it no more
 cancels/<id>.<token>[.<index>]     a request to stop a job or a task
 revoked/<token>        a submission that was given up and must not come late
@@ -15,9 +15,10 @@ import fcntl
 import itertools
 import json
 import os
-import platform
+import time
 
 FORMAT = "1"
+MARK = "PYBATCH_ASYNC_TASK"  # variable that tells which task a process belongs to
 _KINDS = ("jobs", "tasks", "ended", "cancels", "revoked", "environments", "tmp")
 _numbers = itertools.count()
 
@@ -41,10 +42,25 @@ def home():
     return os.path.expanduser(b"~")
 
 
+def host_name():
+    return os.uname().nodename or "localhost"
+
+
+def absolute(directory, base):
+    """Return the absolute path of a work directory, as the user gave it.
+
+    :param base: where relative paths start.
+    """
+    path = raw(directory)
+    if path == b"~" or path.startswith(b"~/"):
+        path = home() + path[1:]
+    return os.path.normpath(os.path.join(base, path))
+
+
 def default_root():
     """Return where the state of this user on this host lies; homes may be shared between hosts."""
     base = os.environb.get(b"XDG_STATE_HOME") or os.path.join(home(), b".local", b"state")
-    return os.path.join(base, b"pybatch_async", raw("nobatch-" + (platform.node() or "host")))
+    return os.path.join(base, b"pybatch_async", raw("nobatch-" + host_name()))
 
 
 class Store:
@@ -104,19 +120,23 @@ class Store:
         temporary = self._temporary(content)
         os.rename(temporary, self.path(kind, name))
 
-    def claim(self, kind, name, content):
-        """Write a record unless there is one.
+    def claim(self, kind, name, line):
+        """Begin a record, of lines of JSON, unless there is one.
 
-        :returns: whether it was written.
+        :returns: descriptor to add further lines to; None if there was one.
         """
-        temporary = self._temporary(content)
+        path = self.path(kind, name)
         try:
-            os.link(temporary, self.path(kind, name))
-            return True
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         except FileExistsError:
-            return False
-        finally:
-            os.unlink(temporary)
+            return None
+        try:
+            _write(descriptor, line + "\n")
+        except OSError:
+            os.close(descriptor)
+            os.unlink(path)
+            raise
+        return descriptor
 
     def read(self, kind, name):
         """Return the text of a record; None if there is none."""
@@ -126,13 +146,26 @@ class Store:
         except FileNotFoundError:
             return None
 
+    def modified(self, kind, name):
+        """Return when a record was last written, in seconds since the epoch; now if there is none."""
+        try:
+            return os.stat(self.path(kind, name)).st_mtime
+        except FileNotFoundError:
+            return time.time()
+
     def remove(self, kind, name):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path(kind, name))
 
-    def task(self, job_id, index):
-        """Return the record of a task; None while it was not started."""
-        return parsed(self.read("tasks", task_name(job_id, index)))
+    def task(self, name, index):
+        """Return what is recorded of a task; None while it was not started, {} while its record begins."""
+        content = self.read("tasks", task_name(name, index))
+        if content is None:
+            return None
+        record = {}
+        for line in content.split("\n")[:-1]:
+            record.update(parsed(line) or {})
+        return record
 
     def header(self, name):
         """Return what the queue needs to know of a job that has not ended; None if there is none."""
@@ -147,19 +180,11 @@ class Store:
         """Return the records of a job that has ended; None if it has not."""
         return parsed(self.read("ended", name))
 
-    def overwrite(self, kind, name, content):
-        """Write a record over one that is there, on a disk that has no room for another one."""
-        with open(self.path(kind, name), "r+b") as file:
-            file.write(content.encode("ascii"))
-            file.truncate()
-
     def _temporary(self, content):
         path = self.path("tmp", "%d.%d" % (os.getpid(), next(_numbers)))
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        data = content.encode("ascii")
         try:
-            if os.write(descriptor, data) < len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            _write(descriptor, content)
         except OSError:
             os.unlink(path)
             raise
@@ -168,8 +193,15 @@ class Store:
         return path
 
 
-def task_name(job_id, index):
-    return "%d.%d" % (job_id, index)
+def _write(descriptor, content):
+    data = content.encode("ascii")
+    if os.write(descriptor, data) < len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def task_name(name, index, whole=False):
+    """Return the name of a task's record: <id>.<index>; the whole name tells it from those of all other queues."""
+    return "%s.%d" % (name if whole else name.partition(".")[0], index)
 
 
 def parsed(content):

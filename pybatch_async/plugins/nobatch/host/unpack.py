@@ -6,25 +6,10 @@ import os
 import shutil
 import tarfile
 
-from .store import home, raw, text
+from .store import Refused, home, raw, text
 
 END = ".pybatch_async.end"  # the client's last member; where it is missing, the archive did not arrive whole
 PART = b".pybatch_async.part."  # how names of unfinished files begin
-
-
-class Cut(Exception):
-    """Say that the archive did not arrive whole."""
-
-
-def absolute(directory, base):
-    """Return the absolute path of a work directory, as the user gave it.
-
-    :param base: where relative paths start.
-    """
-    path = raw(directory)
-    if path == b"~" or path.startswith(b"~/"):
-        path = home() + path[1:]
-    return os.path.normpath(os.path.join(base, path))
 
 
 class Unpacker:
@@ -54,7 +39,7 @@ class Unpacker:
     def unpack(self, stream):
         """Read the archive to its end.
 
-        :raises Cut: it has none.
+        :raises Refused: it has none.
         """
         name = None
         try:
@@ -63,9 +48,9 @@ class Unpacker:
                     name = member.name
                     self._place(archive, member)
         except (tarfile.TarError, EOFError) as error:
-            raise Cut("The files of the submission did not arrive whole: %s." % error) from error
+            raise Refused("The files of the submission did not arrive whole: %s." % error) from error
         if name != END:
-            raise Cut("The files of the submission did not arrive whole: the end is missing.")
+            raise Refused("The files of the submission did not arrive whole: the end is missing.")
 
     def copy(self, source, place):
         """Copy a blob into a work directory."""
@@ -78,6 +63,10 @@ class Unpacker:
                 _merge(origin, target)
             else:
                 _replace(target, lambda part: shutil.copy2(origin, part, follow_symlinks=False))
+
+    def clean(self):
+        """Remove the blobs."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _place(self, archive, member):
         root, _, rest = raw(member.name).partition(b"/")

@@ -142,10 +142,10 @@ class Connections:
             link = await self._login.connect(lambda: _lost(owner, number))
         except LoginFailed as failed:
             failed.error.__cause__ = failed.__cause__
-            self._pool.dial_failed(number, failed.error, failed.is_transient, self._loop.time())
+            self._pool.dial_failed(number, failed.error, failed.worthwhile_tries, self._loop.time())
         except Exception as error:  # a fault that nobody foresaw must not leave the waiters waiting
             failure = ConnectionFailed(f"The connection to {self._login.host} failed: {error!r}.")
-            self._pool.dial_failed(number, failure, False, self._loop.time())
+            self._pool.dial_failed(number, failure, 1, self._loop.time())
         else:
             self._joined(number, link)
         self._act()
@@ -155,13 +155,15 @@ class Connections:
             link.abort()
         elif link.is_closed:
             lost = ConnectionFailed(f"{self._login.host} closed the connection right after the login.")
-            self._pool.dial_failed(number, lost, True, self._loop.time())
+            self._pool.dial_failed(number, lost, 2, self._loop.time())
         else:
             self._links[number] = link
             self._pool.dialled(number, self._loop.time())
 
     def _died(self, number: int) -> None:
-        if self._links.pop(number, None) is not None:
+        link = self._links.pop(number, None)
+        if link is not None:
+            link.abort()  # the jump hosts it ran through
             self._pool.died(number)
             self._act()
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from dataclasses import dataclass
 
@@ -20,13 +21,13 @@ class LoginFailed(Exception):
     """Carry an error of a login and whether another try may help without anybody doing anything.
 
     :param error: what the caller is to see.
-    :param is_transient: the server dropped the login without judging it.
+    :param worthwhile_tries: how many tries in all make sense: 1 for what the server refused.
     """
 
-    def __init__(self, error: PybatchException, is_transient: bool = False) -> None:
+    def __init__(self, error: PybatchException, worthwhile_tries: float = 1) -> None:
         super().__init__(str(error))
         self.error = error
-        self.is_transient = is_transient
+        self.worthwhile_tries = worthwhile_tries
 
 
 @dataclass(slots=True)
@@ -56,7 +57,8 @@ def told(error: Exception, at: Progress, methods: str) -> LoginFailed:
         text = f"{at.where} was not reached through the jump host, which said: {error.reason}. Check its name and port."
         return LoginFailed(ConnectionFailed(text))
     if isinstance(error, asyncssh.ConnectionLost | ConnectionResetError | BrokenPipeError):
-        return LoginFailed(_dropped(error, at), is_transient=True)
+        # Once the login has begun it may have been judged: sshd closes on accounts that may not log in now.
+        return LoginFailed(_dropped(error, at), 2 if at.has_authentication_begun else math.inf)
     if isinstance(error, asyncssh.Error):
         return LoginFailed(ConnectionFailed(f"{at.where} and this machine agreed on no way to talk: {error}."))
     if isinstance(error, OSError):
@@ -64,6 +66,12 @@ def told(error: Exception, at: Progress, methods: str) -> LoginFailed:
     if isinstance(error, ValueError):  # asyncssh's errors about keys, configuration and known_hosts
         return LoginFailed(ConfigurationError(f"The connection to {at.where} is not well described: {error}."))
     return LoginFailed(ConnectionFailed(f"The connection to {at.where} failed with {type(error).__name__}: {error}."))
+
+
+def prompt_failed(error: BaseException, at: Progress) -> LoginFailed:
+    """Tell that the caller's prompt raised."""
+    what = f"the prompt that was to answer it raised {type(error).__name__}: {error}"
+    return LoginFailed(AuthenticationFailed(f"{at.where} asked a question, and {what}"))
 
 
 def timed_out(at: Progress, seconds: float) -> LoginFailed:

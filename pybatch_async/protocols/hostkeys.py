@@ -62,12 +62,15 @@ def known_hosts_files(explicit: str | Path | None, user: Sequence[str], everyone
     return [Path(name).expanduser() for name in names if str(name) != "none"]
 
 
-def unverified(known: KnownHosts, host: str, port: int, key: asyncssh.SSHKey | None, gateway: str) -> str:
+def unverified(known: KnownHosts, host: str, port: int, key: asyncssh.SSHKey | None, gateway: str, reason: str) -> str:
     """Say in a sentence that a host's key is unknown or has changed, and what to run once it has been checked.
 
     :param key: what the host showed, if it came to that.
     :param gateway: the jump host before it, "" for none.
+    :param reason: asyncssh's.
     """
+    if "revoked" in reason:
+        return f"The host key of {host} (port {port}) is marked as revoked in known_hosts: ask its administrators."
     file = shlex.quote(str(known.files[0] if known.files else Path("~/.ssh/known_hosts").expanduser()))
     shown = f"{key.get_algorithm()} {key.get_fingerprint()}" if key else "none of a type that known_hosts holds"
     scan = f"ssh-keyscan -p {port} {shlex.quote(host)} >> {file}"

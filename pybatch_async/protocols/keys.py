@@ -18,12 +18,12 @@ _USUAL = ("id_ed25519_sk", "id_ecdsa_sk", "id_ed25519", "id_ecdsa", "id_rsa")
 class KeyFiles:
     """Sort the private key files to offer.
 
-    :param plain: explicitly named ones, plain or encrypted; None to leave the choice to the ssh configuration.
+    :param explicit: the named ones, plain or encrypted; None to leave the choice to the ssh configuration.
     :param encrypted: those that need a passphrase.
     :param in_agent: public parts of the explicitly named ones, to pick them in the agent.
     """
 
-    plain: Sequence[str] | None
+    explicit: Sequence[str] | None
     encrypted: Sequence[Path]
     in_agent: Sequence[bytes]
 

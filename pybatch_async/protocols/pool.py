@@ -175,14 +175,14 @@ class Pool:
         connection.ready_at = now
         connection.refusals = 0
 
-    def dial_failed(self, number: int, error: Exception, is_transient: bool, now: float) -> None:
+    def dial_failed(self, number: int, error: Exception, worthwhile_tries: float, now: float) -> None:
         """Note that a login failed.
 
-        :param is_transient: the server dropped it without judging it, so that it is worth another try.
+        :param worthwhile_tries: how many tries in all make sense with this error: 1 for one that was refused.
         """
         connection = self._connections[number]
         pause = min(8.0, 0.25 * 2**connection.tries) * (0.5 + self._jitter())
-        if is_transient and now + pause <= connection.since + self._limits.patience:
+        if connection.tries < worthwhile_tries and now + pause <= connection.since + self._limits.patience:
             connection.stage = _Stage.BACKING_OFF
             connection.ready_at = now + pause
             return

@@ -98,7 +98,7 @@ def test_a_dropped_login_is_tried_again_later_each_time() -> None:
     pool.decide(0.0)
     pauses, now = [], 0.0
     for _ in range(4):
-        pool.dial_failed(1, ConnectionError("dropped"), True, now)
+        pool.dial_failed(1, ConnectionError("dropped"), 99, now)
         assert pool.decide(now) == []
         wake_at = pool.wake_at()
         assert wake_at is not None
@@ -112,9 +112,9 @@ def test_after_its_deadline_a_dropped_login_fails_all_in_line() -> None:
     pool, error = make_pool(patience=1.0), ConnectionError("dropped")
     first, second = pool.request(0.0), pool.request(0.0)
     pool.decide(0.0)
-    pool.dial_failed(1, error, True, 0.2)
+    pool.dial_failed(1, error, 99, 0.2)
     assert pool.decide(0.7) == [Dial(1)]
-    pool.dial_failed(1, error, True, 0.9)
+    pool.dial_failed(1, error, 99, 0.9)
     assert pool.decide(0.9) == [Refuse(first, error, 2), Refuse(second, error, 2)]
     assert pool.waiting == 0
 
@@ -123,7 +123,7 @@ def test_a_refused_login_fails_all_in_line_at_once_and_a_later_request_tries_ane
     pool, error = make_pool(), ConnectionError("refused")
     pool.request(0.0)
     pool.decide(0.0)
-    pool.dial_failed(1, error, False, 1.0)
+    pool.dial_failed(1, error, 1, 1.0)
     assert pool.decide(1.0) == [Refuse(1, error, 1)]
     pool.request(1.0)
     assert pool.decide(1.0) == [Dial(2)]
@@ -133,7 +133,7 @@ def test_a_further_connection_that_fails_fails_nobody() -> None:
     pool = make_pool(max_sessions=1, growth_pause=60.0)
     opened(pool, 2)
     assert pool.decide(1.0) == [Dial(2)]
-    pool.dial_failed(2, ConnectionError("refused"), False, 1.0)
+    pool.dial_failed(2, ConnectionError("refused"), 1, 1.0)
     assert pool.decide(1.0) == []
     assert pool.wake_at() == pytest.approx(61.0)
     pool.released(1, 2.0)
@@ -144,7 +144,7 @@ def test_nobody_in_line_means_no_further_try() -> None:
     pool = make_pool()
     ticket = pool.request(0.0)
     pool.decide(0.0)
-    pool.dial_failed(1, ConnectionError("dropped"), True, 0.0)
+    pool.dial_failed(1, ConnectionError("dropped"), 99, 0.0)
     pool.released(ticket, 0.1)
     assert pool.decide(5.0) == []
     assert pool.wake_at() is None
@@ -156,7 +156,7 @@ def test_a_back_off_waits_for_its_turn_among_the_handshakes() -> None:
     pool = make_pool(max_sessions=1, max_connections=4)
     opened(pool, 9)
     assert pool.decide(1.0) == [Dial(2), Dial(3)]
-    pool.dial_failed(2, ConnectionError("dropped"), True, 1.0)
+    pool.dial_failed(2, ConnectionError("dropped"), 99, 1.0)
     assert pool.decide(1.0) == [Dial(4)]
     assert pool.decide(9.0) == []
     pool.dialled(3, 9.0)
@@ -325,7 +325,7 @@ class PoolMachine(RuleBasedStateMachine):
                 self.open.add(number)
                 self.pool.dialled(number, self.now)
             else:
-                self.pool.dial_failed(number, ConnectionError(outcome), outcome == "dropped", self.now)
+                self.pool.dial_failed(number, ConnectionError(outcome), 99 if outcome == "dropped" else 1, self.now)
             self.act()
 
     @rule(data=st.data(), is_repeated=st.booleans())

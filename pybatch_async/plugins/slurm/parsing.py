@@ -5,25 +5,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ...states import JobInfo, JobState
 
-# Wide enough for the longest values, since squeue cuts what does not fit. The command, being free text, comes last.
+# A width of 0 means as wide as the value is. The command, being free text, comes last.
 SQUEUE_FORMAT = ",".join(
-    f"{name}:.{width}|"
-    for name, width in (
-        ("JobArrayID", 4096),
-        ("State", 24),
-        ("exit_code", 16),
-        ("Reason", 120),
-        ("RestartCnt", 8),
-        ("SubmitTime", 24),
-        ("StartTime", 24),
-        ("EndTime", 24),
-        ("NodeList", 1024),
-        ("Command", 1024),
+    f"{name}:0|"
+    for name in (
+        "JobArrayID",
+        "State",
+        "exit_code",
+        "Reason",
+        "RestartCnt",
+        "SubmitTime",
+        "StartTime",
+        "EndTime",
+        "NodeList",
+        "Command",
     )
 )
 SACCT_FIELDS = "JobID,State,ExitCode,Submit,Start,End,NodeList,SubmitLine"
@@ -89,9 +89,7 @@ def parse_squeue(text: str) -> Iterator[Row]:
         if len(fields) != 10:
             continue
         job, word, code, reason, restarts, submit, start, end, nodes, command = fields
-        row = _row(job, word, code, nodes, (submit, start, end), command)
-        if row and row.info:
-            row = replace(row, info=replace(row.info, reason=reason, restarts=_count(restarts)))
+        row = _row(job, word, code, nodes, (submit, start, end), command, reason, _count(restarts))
         if row:
             yield row
 
@@ -107,22 +105,31 @@ def parse_sacct(text: str) -> Iterator[Row]:
                 yield row
 
 
-def _row(job: str, words: str, code: str, nodes: str, times: tuple[str, str, str], command: str) -> Row | None:
+def _row(
+    job: str,
+    words: str,
+    code: str,
+    nodes: str,
+    times: tuple[str, str, str],
+    command: str,
+    reason: str = "",
+    restarts: int = 0,
+) -> Row | None:
     array = parse_job_id(job)
     if array is None or not words:
         return None
-    token = _TOKEN.search(command)
-    return Row(*array, token[1] if token else "", _info(job, words.split()[0].rstrip("+"), code, nodes, times))
-
-
-def _info(job: str, word: str, code: str, nodes: str, times: tuple[str, str, str]) -> JobInfo | None:
+    word = words.split()[0].rstrip("+")
     state = STATES.get(word)
-    if state is None:
-        return None
-    nodes = "" if nodes in _NO_NODES else nodes
-    exit_code = final_exit_code(word, *parse_exit_code(code), was_started=bool(nodes)) if state.is_final else None
-    submit, start, end = (_time(each) for each in times)
-    return JobInfo(job, state, word, exit_code, "", nodes, submit, start, end if state.is_final else None)
+    info = None
+    if state is not None:
+        nodes = "" if nodes in _NO_NODES else nodes
+        is_final = state.is_final
+        exit_code = final_exit_code(word, *parse_exit_code(code), was_started=bool(nodes)) if is_final else None
+        submit, start, end = times
+        ended = _time(end) if is_final else None
+        info = JobInfo(job, state, word, exit_code, reason, nodes, _time(submit), _time(start), ended, restarts)
+    token = _TOKEN.search(command)
+    return Row(*array, token[1] if token else "", info)
 
 
 def parse_job_id(text: str) -> tuple[str, tuple[int, ...]] | None:

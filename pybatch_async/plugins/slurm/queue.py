@@ -15,7 +15,7 @@ from ..ticket import JobRecord, Report, Ticket
 from .answers import between, framed
 from .ledger import Ledger, RunRecord, parse_runs, task_id
 from .parsing import SACCT_FIELDS, SACCT_FIELDS_BEFORE_21_08, SQUEUE_FORMAT, Row, parse_sacct, parse_squeue
-from .scripts import new_nonce, script
+from .scripts import command, new_nonce, script
 from .submission import Submission, Unit, ticket_of, units_of
 
 Parsed = TypeVar("Parsed")
@@ -87,7 +87,7 @@ class SlurmQueue(HostQueue):
     async def _ask(self, name: str, program: str, *arguments: str) -> str:
         """Run one of the scripts that frame a program's answer, and return the answer."""
         nonce = new_nonce()
-        body, code = between(await self.run(_SHELL, input=script(name, nonce, arguments)), nonce)
+        body, code = between(await self.run(command(name, nonce, arguments)), nonce)
         if code != 0:
             raise self._failure(program, body, code)
         return body

@@ -34,6 +34,11 @@ def script(name: str, nonce: str, arguments: Sequence[str] = (), lines: Iterable
     Data in the text need no quoting by the login shell, and are not bound to the length of a command line.
     """
     data = "".join(f"{line}\n" for line in lines)
+def command(name: str, nonce: str, arguments: Sequence[str] = ()) -> list[str]:
+    """Put a script that reads nothing on a command line, which spares the round trip that its text would take."""
+    return ["/bin/sh", "-c", f"{text('tools.sh')}{text(name)}", "sh", nonce, *arguments]
+
+
     setting = f"set -- {shlex.join([nonce, *arguments])}\n"
     return f"{text('tools.sh')}{setting}{{\n{text(name)}}} <<'END{nonce}'\n{data}END{nonce}\n"
 

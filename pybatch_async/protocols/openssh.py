@@ -23,14 +23,12 @@ def resolve_argv(params: ConnectionParameters) -> list[str]:
     return ["ssh", "-G", *_config(params), *_address(params), "--", params.host]
 
 
-def shared_argv(params: ConnectionParameters, control_path: str, fallback: str) -> list[str]:
+def shared_argv(params: ConnectionParameters, control_path: str) -> list[str]:
     """Return the command line of an ssh that uses another's connection, up to and with the host.
 
     Where it can not, ssh would log in by itself: one more login, behind everybody's back. It is led into a dead end.
-
-    :param fallback: a shell command to run instead of that login.
     """
-    options = _as_options(BatchMode="yes", ControlMaster="no", ProxyCommand=fallback, LogLevel="ERROR", **_SESSION)
+    options = _as_options(BatchMode="yes", ControlMaster="no", ProxyCommand="false", LogLevel="ERROR", **_SESSION)
     return ["ssh", *_config(params), "-T", "-S", control_path, *options, "--", params.host]
 
 

@@ -24,6 +24,10 @@ _UNREACHED = re.compile(
 _DROPPED = re.compile(
     r"Connection (?:closed|reset) by|kex_exchange_identification|banner exchange|Broken pipe|Not allowed at this time"
 )
+# What an ssh says that was to use another's connection, could not, and met the dead end of `openssh.shared_argv`.
+_NOT_SHARED = re.compile(
+    r"session request failed|Session open refused|Control socket|kex_exchange_identification|UNKNOWN port"
+)
 _HAS_BEGUN = "debug1: Authentications that can continue"
 
 
@@ -37,6 +41,11 @@ class Failure:
 
     error: PybatchException
     is_transient: bool = False
+
+
+def is_not_shared(log: str) -> bool:
+    """Tell from what ssh wrote whether it did not get the use of another's connection, so that no command started."""
+    return bool(_NOT_SHARED.search(log))
 
 
 def explain(log: str, params: ConnectionParameters) -> Failure:

@@ -144,6 +144,8 @@ for entry in "$@"; do
     index=$((index + 1))
 done
 shift "$count"
+# GNU tar reads backslashes in the names it is given as escapes, other tars do not and know no such option.
+case $* in *\\*) tar --version 2>/dev/null | grep -q GNU && set -- --no-unquote "$@" ;; esac
 printf '%s\n' "$mark"
 exec tar -c -f - "$@"
 """

@@ -19,7 +19,7 @@ from .framing import new_mark
 from .gate import Gate
 from .master import Master
 from .openssh import login_argv, shared_argv
-from .openssh_errors import explain
+from .openssh_errors import explain, is_not_shared
 from .openssh_login import NotShared, answering, dial, log_path, pauses, read_log, remove_directory
 from .private import make_private_directory
 from .process import CannotStart
@@ -29,7 +29,6 @@ from .single_flight import SingleFlight
 from .streams import is_reopenable
 from .waiting import in_thread, to_the_end
 
-_NOT_SHARED = "pybatch_async:not-shared"  # what ssh prints where it can not use the master's connection
 _TRIES = 3  # of what may be repeated when its connection is lost
 _KILL_WITHIN = 5.0  # seconds for ending a remote command
 
@@ -161,7 +160,7 @@ class SshProtocol(RemoteProtocol):
             raise
 
     def _over(self, master: Master) -> list[str]:
-        return shared_argv(self.params, master.control_path, f"echo {_NOT_SHARED} >&2")
+        return shared_argv(self.params, master.control_path)
 
     async def _run_alone(self, run: RemoteRun, input: Source, output: Sink | None) -> Completed:
         check_connection(self.params)
@@ -203,7 +202,7 @@ async def _seen_from(run: RemoteRun, master: Master, gate: Gate) -> Ending:
     if run.ending is Ending.DONE:
         return Ending.DONE
     is_lost = await master.has_died()
-    if run.ending is Ending.NEVER_STARTED and _NOT_SHARED in run.log:
+    if run.ending is Ending.NEVER_STARTED and is_not_shared(run.log):
         if not is_lost:
             gate.lower()
         return Ending.NEVER_STARTED

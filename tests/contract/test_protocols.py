@@ -1,0 +1,595 @@
+# SPDX-License-Identifier: MIT
+"""What every protocol does alike: this machine, the ssh program, asyncssh."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import shutil
+import stat
+import string
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import pybatch_async as pb
+from pybatch_async.protocols.asyncssh import AsyncsshProtocol
+from pybatch_async.protocols.local import LocalProtocol
+from pybatch_async.protocols.remote import RemoteProtocol
+from pybatch_async.protocols.ssh import SshProtocol
+from tests.services.accounts import Accounts
+from tests.services.sshd import Sshd
+
+OVER_SSH: dict[str, Callable[[pb.ConnectionParameters], RemoteProtocol]] = {
+    "ssh": SshProtocol,
+    "asyncssh": AsyncsshProtocol,
+}
+SLOW = settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+NAMES = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="/\0"), min_size=1, max_size=40).filter(
+    lambda name: name not in (".", "..")
+)
+ODD = st.text(st.sampled_from("'\"`$;|&<>(){}[]*?~!#\\ \t\n\r%^=-é漢🦊" + string.ascii_letters), max_size=20)
+ARGUMENTS = st.lists(ODD | st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0")), max_size=6)
+ODD_NAMES = [
+    "-rf",
+    "a b",
+    "new\nline",
+    "'quoted'",
+    '"',
+    "é漢",
+    "$(touch owned)",
+    ";id",
+    "*",
+    "~",
+    "\\n",
+    "!x",
+    "%s",
+    "-",
+]
+
+
+def connected(kind: str, server: Sshd) -> RemoteProtocol:
+    params = pb.ConnectionParameters(
+        server.host,
+        server.user,
+        port=server.port,
+        client_keys=[server.client_key],
+        known_hosts=server.known_hosts,
+        config=False,
+    )
+    return OVER_SSH[kind](params)
+
+
+@pytest.fixture(params=["local", *OVER_SSH])
+async def protocol(request: pytest.FixtureRequest) -> AsyncIterator[RemoteProtocol]:
+    kind = request.param
+    chosen = LocalProtocol() if kind == "local" else connected(kind, request.getfixturevalue("sshd_bare"))
+    async with chosen:
+        yield chosen
+
+
+@pytest.fixture
+async def there(protocol: RemoteProtocol) -> AsyncIterator[Path]:
+    """A directory of the host that its user can write to; the tests look at it from outside."""
+    path = Path(f"/tmp/pybatch_async-test-{uuid.uuid4().hex}")
+    await protocol.run(["mkdir", str(path)])
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A directory of this machine."""
+    directory = tmp_path / "here"
+    directory.mkdir()
+    return directory
+
+
+def tree(top: Path) -> dict[str, object]:
+    """Describe all that stands below a directory."""
+    found: dict[str, object] = {}
+    for path in sorted(top.rglob("*")):
+        name = str(path.relative_to(top))
+        if path.is_symlink():
+            found[name] = ("->", os.readlink(path))
+        elif path.is_dir():
+            found[name] = "directory"
+        else:
+            found[name] = (path.read_bytes(), stat.S_IMODE(path.stat().st_mode) & 0o111, int(path.stat().st_mtime))
+    return found
+
+
+def make_tree(top: Path) -> Path:
+    (top / "sub" / "deeper").mkdir(parents=True)
+    (top / "empty").mkdir()
+    (top / "sub" / "run.sh").write_text("#!/bin/sh\n")
+    (top / "sub" / "run.sh").chmod(0o755)
+    (top / ".hidden").write_bytes(b"\0\xff")
+    (top / "nothing").touch()
+    os.utime(top / "nothing", (1_000_000_000, 1_000_000_000))
+    (top / "link").symlink_to("sub/run.sh")
+    (top / "dangling").symlink_to("/no/such/place")
+    (top / "into").symlink_to("sub")
+    for name in ODD_NAMES:
+        (top / "sub" / "deeper" / name).write_text(name)
+    return top
+
+
+# Commands
+
+
+async def test_output_of_a_command_is_returned(protocol: RemoteProtocol) -> None:
+    assert await protocol.run(["echo", "a  b"]) == "a  b\n"
+
+
+async def test_output_that_is_no_utf8_is_replaced(protocol: RemoteProtocol) -> None:
+    assert await protocol.run(["printf", r"a\377b"]) == "a\ufffdb"
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    for number in range(3):
+        yield f"{number}".encode()
+        await asyncio.sleep(0)
+
+
+async def test_input_is_text_bytes_or_a_stream(protocol: RemoteProtocol) -> None:
+    assert await protocol.run(["cat"], input="é\n") == "é\n"
+    assert await protocol.run(["cat"], input=b"bytes") == "bytes"
+    assert await protocol.run(["cat"], input=pieces()) == "012"
+    assert await protocol.run(["cat"], input="") == ""
+    assert await protocol.run(["cat"]) == ""
+
+
+async def test_large_input_and_output_pass(protocol: RemoteProtocol) -> None:
+    text = "0123456789abcde\n" * 200_000
+    assert await protocol.run(["cat"], input=text) == text
+
+
+async def test_command_that_does_not_read_its_input_is_no_error(protocol: RemoteProtocol) -> None:
+    assert await protocol.run(["echo", "done"], input=b"x" * 3_000_000) == "done\n"
+
+
+async def test_stream_that_fails_ends_the_command(protocol: RemoteProtocol) -> None:
+    async def failing() -> AsyncIterator[bytes]:
+        yield b"first"
+        raise LookupError("no second")
+
+    with pytest.raises(LookupError, match="no second"):
+        await protocol.run(["cat"], input=failing())
+    assert await protocol.run(["echo", "next"]) == "next\n"
+
+
+async def test_command_that_fails_tells_all(protocol: RemoteProtocol) -> None:
+    with pytest.raises(pb.CommandFailed) as failure:
+        await protocol.run(["sh", "-c", "echo out; echo err >&2; exit 3"])
+    error = failure.value
+    assert (error.returncode, error.stdout, error.stderr) == (3, "out\n", "err\n")
+    assert error.host == protocol.host
+    assert error.argv == ["sh", "-c", "echo out; echo err >&2; exit 3"]
+    assert "err" in str(error) and protocol.host in str(error)
+
+
+async def test_missing_program_is_a_failed_command(protocol: RemoteProtocol) -> None:
+    with pytest.raises(pb.CommandFailed) as failure:
+        await protocol.run(["no-such-program-here", "x"])
+    assert failure.value.returncode == 127
+    assert "no-such-program-here" in str(failure.value)
+
+
+@pytest.mark.parametrize("command", [[], "echo", [""], ["a\0b"], ["a", 1], ["\ud800"]])
+async def test_command_that_no_system_can_run_is_refused(protocol: RemoteProtocol, command: list[str]) -> None:
+    with pytest.raises(pb.ConfigurationError):
+        await protocol.run(command)
+
+
+async def test_deadline_ends_a_command(protocol: RemoteProtocol, there: Path) -> None:
+    script = f"echo $$ >{there}/pid; exec sleep 60"
+    with pytest.raises(pb.CommandTimedOut, match="within 1 s"):
+        await protocol.run(["sh", "-c", script], timeout=1)
+    await gone(int((there / "pid").read_text()))
+
+
+async def test_cancelling_ends_a_command(protocol: RemoteProtocol, there: Path) -> None:
+    running = asyncio.create_task(
+        protocol.run(["sh", "-c", f"echo $$ >{there}/part; mv {there}/part {there}/pid; exec sleep 60"])
+    )
+    await until((there / "pid").exists)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await gone(int((there / "pid").read_text()))
+
+
+async def gone(pid: int) -> None:
+    await until(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+async def until(is_true: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not is_true():
+            await asyncio.sleep(0.005)
+
+
+async def test_many_commands_at_once(protocol: RemoteProtocol) -> None:
+    answers = await asyncio.gather(*(protocol.run(["echo", str(i)]) for i in range(60)))
+    assert answers == [f"{i}\n" for i in range(60)]
+
+
+async def test_pickled_protocol_works(protocol: RemoteProtocol) -> None:
+    async with pickle.loads(pickle.dumps(protocol)) as copy:
+        assert await copy.run(["echo", "copy"]) == "copy\n"
+
+
+async def test_protocol_is_used_again_after_it_was_closed(protocol: RemoteProtocol) -> None:
+    await protocol.run(["true"])
+    await protocol.aclose()
+    await protocol.aclose()
+    assert await protocol.run(["echo", "again"]) == "again\n"
+
+
+@pytest.fixture(scope="session", params=["bash", "tcsh", "fish"])
+def server_of_a_shell(request: pytest.FixtureRequest, accounts: Accounts) -> Iterator[Sshd]:
+    from tests.conftest import running_sshd
+    from tests.services.sshd import SshdOptions
+
+    account = accounts.plain() if request.param == "bash" else getattr(accounts, request.param)()
+    keys, workspace = request.getfixturevalue("ssh_keys"), request.getfixturevalue("workspace")
+    with running_sshd(workspace, keys, account, SshdOptions()) as server:
+        yield server
+
+
+ECHO = ["sh", "-c", r'for item; do printf "%s\0" "$item"; done', "sh"]
+
+
+@pytest.mark.parametrize("kind", OVER_SSH)
+async def test_any_argument_reaches_the_program_through_any_login_shell(kind: str, server_of_a_shell: Sshd) -> None:
+    async with connected(kind, server_of_a_shell) as protocol:
+        assert await echoed(protocol, ODD_NAMES) == ODD_NAMES
+        await all_arguments_arrive(protocol)
+
+
+async def test_any_argument_reaches_the_program_on_this_machine() -> None:
+    await all_arguments_arrive(LocalProtocol())
+
+
+async def echoed(protocol: RemoteProtocol, arguments: list[str]) -> list[str]:
+    return (await protocol.run([*ECHO, *arguments])).split("\0")[:-1]
+
+
+async def all_arguments_arrive(protocol: RemoteProtocol) -> None:
+    loop = asyncio.get_running_loop()
+
+    @SLOW
+    @given(ARGUMENTS)
+    def arrive(arguments: list[str]) -> None:
+        # Hypothesis is synchronous: it runs in a thread, and the examples on the loop.
+        answer = asyncio.run_coroutine_threadsafe(echoed(protocol, arguments), loop)
+        assert answer.result(60) == arguments
+
+    await asyncio.to_thread(arrive)
+
+
+# Text files
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+async def test_file_of_any_name_is_written_and_read(protocol: RemoteProtocol, there: Path, name: str) -> None:
+    await protocol.create(f"{there}/{name}", "é\nline\r\n")
+    assert (there / name).read_bytes() == "é\nline\r\n".encode()
+    assert await protocol.read(f"{there}/{name}") == "é\nline\r\n"
+    assert os.listdir(there) == [name]
+
+
+async def test_relative_path_starts_where_commands_do(protocol: RemoteProtocol) -> None:
+    name = f"-{uuid.uuid4().hex}"
+    await protocol.create(name, "found")
+    try:
+        assert await protocol.run(["cat", f"./{name}"]) == "found"
+        assert await protocol.read(name) == "found"
+    finally:
+        await protocol.run(["rm", f"./{name}"])
+
+
+async def test_tilde_is_the_home_directory(protocol: RemoteProtocol, here: Path) -> None:
+    name = uuid.uuid4().hex
+    home = (await protocol.run(["sh", "-c", "echo $HOME"])).strip()
+    await protocol.create(f"~/{name}", "home")
+    try:
+        assert await protocol.run(["cat", f"{home}/{name}"]) == "home"
+        await protocol.download([f"~/{name}"], here)
+        await protocol.upload([here / name], "~")
+        assert await protocol.read(f"~/{name}") == "home"
+    finally:
+        await protocol.run(["rm", f"{home}/{name}"])
+
+
+async def test_bytes_that_are_no_utf8_are_read_replaced(protocol: RemoteProtocol, there: Path) -> None:
+    (there / "raw").write_bytes(b"a\xffb")
+    assert await protocol.read(f"{there}/raw") == "a\ufffdb"
+
+
+async def test_file_is_replaced_whole(protocol: RemoteProtocol, there: Path) -> None:
+    await protocol.create(f"{there}/file", "long " * 1000)
+    await protocol.create(f"{there}/file", "")
+    assert await protocol.read(f"{there}/file") == ""
+
+
+async def test_reading_what_is_missing_names_it(protocol: RemoteProtocol, there: Path) -> None:
+    with pytest.raises(pb.PathMissing) as failure:
+        await protocol.read(f"{there}/missing")
+    assert f"{there}/missing" in str(failure.value) and protocol.host in str(failure.value)
+
+
+async def test_reading_a_directory_is_refused(protocol: RemoteProtocol, there: Path) -> None:
+    with pytest.raises(pb.TransferFailed, match="it is a directory"):
+        await protocol.read(str(there))
+
+
+async def test_writing_into_a_missing_directory_names_it(protocol: RemoteProtocol, there: Path) -> None:
+    with pytest.raises(pb.PathMissing, match=f"{there}/no/file"):
+        await protocol.create(f"{there}/no/file", "x")
+    with pytest.raises(pb.PathMissing, match=f"{there}/no/file"):
+        await protocol.upload([__file__], f"{there}/no/file")
+
+
+async def test_what_the_system_says_is_passed_on(protocol: RemoteProtocol, there: Path) -> None:
+    for operation in (protocol.create("/proc/nothing/x/y", ""), protocol.create("/proc/file", "x")):
+        with pytest.raises(pb.TransferFailed, match="/proc/"):
+            await operation
+
+
+# Copies
+
+
+async def test_directory_goes_there_and_back_unchanged(protocol: RemoteProtocol, there: Path, here: Path) -> None:
+    original = make_tree(here / "data")
+    await protocol.upload([original], f"{there}/copy")
+    assert tree(there / "copy") == tree(original)
+    await protocol.download([f"{there}/copy"], here / "back")
+    assert tree(here / "back") == tree(original)
+    assert sorted(os.listdir(here)) == ["back", "data"]
+    assert os.listdir(there) == ["copy"]
+
+
+def prepared(top: Path) -> Path:
+    """Make what copies are made of and into: two entries, a directory with one of that name, a file in the way."""
+    (top / "one").mkdir(parents=True)
+    (top / "one" / "same").write_text("new")
+    (top / "one" / "more").mkdir()
+    (top / "one" / "more" / "inner").write_text("inner")
+    (top / "two").write_text("two")
+    (top / "shortcut").symlink_to("one")
+    (top / "full" / "one" / "more").mkdir(parents=True)
+    (top / "full" / "one" / "same").write_text("old")
+    (top / "full" / "one" / "kept").write_text("kept")
+    (top / "full" / "one" / "more" / "kept").write_text("kept")
+    (top / "blocked").mkdir()
+    (top / "blocked" / "one").write_text("a file")
+    (top / "blocked" / "two").mkdir()
+    return top
+
+
+COPIES = [
+    (["two"], "new"),
+    (["two"], "full"),
+    (["two"], "full/"),
+    (["two"], "one/same"),
+    (["one"], "new"),
+    (["one"], "full"),
+    (["one/"], "full"),
+    (["one", "two"], "full"),
+    (["shortcut"], "full"),
+    (["shortcut/"], "full"),
+    (["one/more", "one/same"], "full/one"),
+    (["full/one"], "."),
+    (["one", "two"], "new"),
+    (["two"], "new/"),
+    (["two"], "no/new"),
+    (["one"], "blocked"),
+    (["two"], "blocked"),
+    (["missing"], "full"),
+    (["two", "missing"], "full"),
+]
+
+
+@pytest.mark.parametrize(("entries", "target"), COPIES)
+@pytest.mark.parametrize("direction", ["upload", "download"])
+async def test_copies_are_those_of_cp(
+    protocol: RemoteProtocol, there: Path, here: Path, entries: list[str], target: str, direction: str
+) -> None:
+    model, source = prepared(here / "model"), prepared(here / "source")
+    is_copied = copied_by_cp(model, entries, target)
+    destination = prepared(there / "d") if direction == "upload" else prepared(here / "d")
+    if direction == "upload":
+        await protocol.run(["sh", "-c", f"cp -r {there}/d {there}/mine"])
+        destination = there / "mine"
+        copy = protocol.upload([f"{source}/{entry}" for entry in entries], f"{destination}/{target}")
+    else:
+        shutil.copytree(source, there / "s", symlinks=True)
+        copy = protocol.download([f"{there}/s/{entry}" for entry in entries], f"{destination}/{target}")
+    if not is_copied:
+        with pytest.raises(pb.TransferFailed):
+            await copy
+    else:
+        await copy
+        assert without_times(tree(destination)) == without_times(tree(model))
+    assert not leftovers(destination)
+
+
+def copied_by_cp(model: Path, entries: list[str], target: str) -> bool:
+    return subprocess.run(["cp", "-r", *entries, target], cwd=model, capture_output=True).returncode == 0
+
+
+def leftovers(top: Path) -> list[Path]:
+    return list(top.rglob(".pybatch_async*"))
+
+
+def without_times(found: dict[str, object]) -> dict[str, object]:
+    return {name: what[:2] if isinstance(what, tuple) else what for name, what in found.items()}
+
+
+async def test_directory_itself_comes_under_its_own_name(protocol: RemoteProtocol, there: Path, here: Path) -> None:
+    make_tree(there / "work")
+    await protocol.download([f"{there}/work/."], here)
+    await protocol.download([f"{there}/work/sub/.."], here / "again")
+    assert tree(here / "work") == tree(here / "again") == tree(there / "work")
+    await protocol.upload([here / "work" / "."], str(there / "up"))
+    assert tree(there / "up") == tree(there / "work")
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+async def test_entry_of_any_name_is_copied(protocol: RemoteProtocol, there: Path, here: Path, name: str) -> None:
+    (here / name).write_text("content")
+    await protocol.upload([here / name], str(there))
+    await protocol.upload([here / name], f"{there}/second {name}")
+    assert (there / f"second {name}").read_text() == "content"
+    os.unlink(here / name)
+    await protocol.download([f"{there}/{name}"], here)
+    assert (here / name).read_text() == "content"
+
+
+async def test_any_names_and_contents_go_there_and_back(protocol: RemoteProtocol, there: Path, tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def copy_both_ways(files: dict[str, bytes], run: str) -> None:
+        source = tmp_path / run
+        source.mkdir()
+        for name, content in files.items():
+            (source / name).write_bytes(content)
+        await protocol.upload([source], str(there))
+        await protocol.download([f"{there}/{run}"], tmp_path / f"{run}-back")
+        assert tree(there / run) == tree(source) == tree(tmp_path / f"{run}-back")
+
+    @SLOW
+    @given(st.dictionaries(NAMES.filter(lambda name: len(name.encode()) <= 255), st.binary(max_size=2000), max_size=5))
+    def copy(files: dict[str, bytes]) -> None:
+        asyncio.run_coroutine_threadsafe(copy_both_ways(files, uuid.uuid4().hex), loop).result(60)
+
+    await asyncio.to_thread(copy)
+
+
+async def test_long_names_and_depths_are_kept(protocol: RemoteProtocol, there: Path, here: Path) -> None:
+    deep = here / "deep" / ("d" * 200) / ("e" * 200)
+    deep.mkdir(parents=True)
+    (deep / ("f" * 255)).write_text("deep")
+    (deep / "link").symlink_to("t" * 300)
+    await protocol.upload([here / "deep"], str(there))
+    await protocol.download([f"{there}/deep"], here / "back")
+    assert tree(here / "back") == tree(here / "deep") == tree(there / "deep")
+
+
+async def test_read_only_directories_are_copied_and_merged(protocol: RemoteProtocol, there: Path, here: Path) -> None:
+    locked = here / "locked"
+    (locked / "inner").mkdir(parents=True)
+    (locked / "inner" / "file").write_text("x")
+    for path in (locked / "inner", locked):
+        path.chmod(0o555)
+    try:
+        await protocol.upload([locked], f"{there}/copy")
+        assert stat.S_IMODE((there / "copy" / "inner").stat().st_mode) == 0o555
+        await protocol.download([f"{there}/copy"], here / "back")
+        assert stat.S_IMODE((here / "back").stat().st_mode) == 0o555
+        assert not leftovers(there)
+    finally:
+        locked.chmod(0o755)
+
+
+async def test_set_user_id_bits_are_not_copied(protocol: RemoteProtocol, there: Path, here: Path) -> None:
+    (here / "tool").write_text("x")
+    (here / "tool").chmod(0o6755)
+    await protocol.upload([here / "tool"], str(there))
+    assert stat.S_IMODE((there / "tool").stat().st_mode) == 0o755
+    (there / "tool").chmod(0o6755)
+    await protocol.download([f"{there}/tool"], here / "back")
+    assert stat.S_IMODE((here / "back").stat().st_mode) == 0o755
+
+
+async def test_missing_local_entry_is_named_before_anything_is_sent(protocol: RemoteProtocol, there: Path) -> None:
+    with pytest.raises(pb.PathMissing, match="/no/such/input"):
+        await protocol.upload([__file__, "/no/such/input"], str(there))
+    assert not os.listdir(there)
+
+
+async def test_missing_remote_entry_is_named(protocol: RemoteProtocol, there: Path, here: Path) -> None:
+    (there / "file").touch()
+    with pytest.raises(pb.PathMissing, match=f"{there}/missing"):
+        await protocol.download([f"{there}/file", f"{there}/missing"], here)
+    assert not os.listdir(here)
+
+
+async def test_nothing_to_copy_is_no_error(protocol: RemoteProtocol, there: Path, here: Path) -> None:
+    await protocol.upload([], str(there))
+    await protocol.download([], here)
+
+
+async def test_one_path_in_place_of_a_list_is_refused(protocol: RemoteProtocol, there: Path, here: Path) -> None:
+    with pytest.raises(pb.ConfigurationError):
+        await protocol.upload("file", str(there))
+    with pytest.raises(pb.ConfigurationError):
+        await protocol.download("file", here)
+
+
+async def test_entries_of_the_same_name_are_refused(protocol: RemoteProtocol, there: Path, here: Path) -> None:
+    for directory in ("a", "b"):
+        (here / directory).mkdir()
+        (here / directory / "x").touch()
+    with pytest.raises(pb.TransferFailed, match="named 'x'"):
+        await protocol.upload([here / "a" / "x", here / "b" / "x"], str(there))
+    with pytest.raises(pb.TransferFailed, match="named 'x'"):
+        await protocol.download([f"{there}/a/x", f"{there}/b/x"], here)
+
+
+async def test_file_that_grows_is_copied(protocol: RemoteProtocol, there: Path, here: Path) -> None:
+    writing = asyncio.create_task(protocol.run(["sh", "-c", f"while sleep 0.001; do echo line >>{there}/log; done"]))
+    await until((there / "log").exists)
+    try:
+        for number in range(10):
+            await protocol.download([f"{there}/log"], here / str(number))
+            assert (here / str(number)).read_text().startswith("line\n")
+    finally:
+        writing.cancel()
+        await asyncio.wait([writing])
+
+
+async def test_many_entries_come_in_one_call(protocol: RemoteProtocol, there: Path, here: Path) -> None:
+    names = [f"{number}-{'é' * 60}" for number in range(400)]
+    for name in names:
+        (there / name).write_text(name)
+    await protocol.download([f"{there}/{name}" for name in names], here)
+    assert sorted(os.listdir(here)) == sorted(names)
+
+
+async def test_cancelled_upload_leaves_nothing_half_done(protocol: RemoteProtocol, there: Path, here: Path) -> None:
+    (here / "big").write_bytes(bytes(30_000_000))
+    copying = asyncio.create_task(protocol.upload([here / "big"], str(there)))
+    await until(lambda: copying.done() or any(there.glob(".pybatch_async*/tree/big")))
+    copying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await copying
+    await until(lambda: not os.listdir(there))
+
+
+async def test_cancelled_download_leaves_nothing_half_done(protocol: RemoteProtocol, there: Path, here: Path) -> None:
+    (there / "big").write_bytes(bytes(30_000_000))
+    copying = asyncio.create_task(protocol.download([f"{there}/big"], here))
+    await until(lambda: copying.done() or any(here.glob(".pybatch_async*/big")))
+    copying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await copying
+    assert not os.listdir(here)
+
+
+# Local alone
+
+
+def test_local_protocols_are_all_equal() -> None:
+    assert LocalProtocol() == LocalProtocol() == pickle.loads(pickle.dumps(LocalProtocol()))
+    assert len({LocalProtocol(), LocalProtocol()}) == 1

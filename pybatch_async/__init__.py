@@ -21,6 +21,7 @@ from .jobs import as_completed, submit_all, wait_all
 from .parameters import ConnectionParameters, LaunchParameters
 from .protocols.asyncssh import AsyncsshProtocol
 from .protocols.local import LocalProtocol
+from .protocols.ssh import SshProtocol
 from .states import JobInfo, JobState
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "LocalProtocol",
     "Plugin",
     "PybatchException",
+    "SshProtocol",
     "StateUnknown",
     "SubmitFailed",
     "TransferFailed",

@@ -10,6 +10,11 @@ from typing import Any
 
 import asyncssh
 
+_SIGNED_WITH = {"ssh-rsa": ["rsa-sha2-512", "rsa-sha2-256"]}
+_KINDS = [
+    *("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
+    *("rsa-sha2-512", "rsa-sha2-256"),
+]
 _USER_FILES = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 _GLOBAL_FILES = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 
@@ -40,6 +45,16 @@ class KnownHosts(asyncssh.SSHKnownHosts):
                 self.load(line)
             except ValueError:  # a line that OpenSSH would skip too
                 continue
+
+    def algorithms(self, host: str, port: int) -> str:
+        """Name the kinds of host key to ask for: the known ones first, as ssh(1) does, so that those are shown.
+
+        All others follow: a host that shows another one is to be told apart from one that shows none.
+        """
+        keys, authorities, *_ = self.match(host, "", None if port == 22 else port)
+        kinds = [name for key in keys for name in _SIGNED_WITH.get(key.get_algorithm(), [key.get_algorithm()])]
+        certificates = ["*-cert-v01@openssh.com"] if authorities else []
+        return ",".join([*certificates, *(kind for kind in kinds if kind in _KINDS), *_KINDS])
 
     def match(self, host: str, addr: str, port: int | None) -> Any:
         """Look a host up under its port or, as ssh(1) does when that gives nothing, without it."""

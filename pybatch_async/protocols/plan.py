@@ -74,14 +74,17 @@ def make_plan(params: ConnectionParameters, target: Target, is_last: bool) -> Pl
     get: Any = found.config.get
     files = known_hosts_files(params.known_hosts, get("UserKnownHostsFile", ()), get("GlobalKnownHostsFile", ()))
     known = KnownHosts(files) if params.verify_host_key else None
+    name = found.host_key_alias or found.host
     keys = find_keys(params.client_keys, get("IdentityFile", ()))
     has_kerberos = params.gss_auth or bool(get("GSSAPIAuthentication", False))
+    host_keys: Any = () if known is None or get("HostKeyAlgorithms", ()) else known.algorithms(name, found.port)
     options = {
         **address,
         **_key_options(keys),
         **({"gss_auth": True} if has_kerberos else {"gss_auth": False, "gss_host": None}),
         "gss_kex": False,
         "known_hosts": known,
+        "server_host_key_algs": host_keys,
         "encryption_algs": () if get("Ciphers", ()) else _CIPHERS,
         "compression_algs": ["none"],
         "connect_timeout": None,  # the caller's covers the jump hosts too, and rests while a human is asked

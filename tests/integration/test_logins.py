@@ -9,10 +9,13 @@ import os
 import pickle
 import shlex
 import subprocess
+import sys
+from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from pybatch_async import (
@@ -213,6 +216,14 @@ async def test_an_expired_ticket_says_kinit(sshd_kerberos: Sshd, ticket: Realm, 
         await says_hello(replace(parameters(sshd_kerberos), client_keys=None, gss_auth=True))
 
 
+async def test_without_the_package_gssapi_it_is_a_wrong_parameter(
+    sshd_bare: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gssapi.exceptions", None)
+    with pytest.raises(ConfigurationError, match="pybatch_async\\[gssapi\\]"):
+        await says_hello(replace(parameters(sshd_bare), gss_auth=True))
+
+
 # Host keys
 
 
@@ -240,6 +251,46 @@ async def test_a_changed_host_key_is_told_apart_with_what_to_run(make_sshd: Make
     assert command.startswith(f"ssh-keygen -R '[127.0.0.1]:{server.port}' -f {known} && ssh-keyscan")
     await asyncio.to_thread(subprocess.run, ["sh", "-c", command], check=True, capture_output=True)
     await says_hello(replace(parameters(server), known_hosts=known))
+
+
+async def test_hashed_entries_are_found(make_sshd: MakeSshd, tmp_path: Path) -> None:
+    server, known = make_sshd(own_host_key=True), tmp_path / "known_hosts"
+    known.write_text(f"[127.0.0.1]:{server.port} {server.host_public_key}\n")
+    process = await asyncio.create_subprocess_exec("ssh-keygen", "-q", "-H", "-f", known, stderr=DEVNULL)
+    assert await process.wait() == 0
+    hashed = known.read_text()
+    assert hashed.startswith("|1|")
+    known.write_text(f"a broken line\n{hashed}")
+    await says_hello(replace(parameters(server), known_hosts=known))
+
+
+async def test_a_known_key_of_another_type_counts_as_changed(make_sshd: MakeSshd, tmp_path: Path) -> None:
+    server, known = make_sshd(own_host_key=True), tmp_path / "known_hosts"
+    other = asyncssh.generate_private_key("ecdsa-sha2-nistp256").export_public_key().decode()
+    known.write_text(f"[127.0.0.1]:{server.port} {other}")
+    with pytest.raises(HostKeyUnknown, match="HAS CHANGED.*ssh-keygen -R"):
+        await says_hello(replace(parameters(server), known_hosts=known))
+
+
+async def test_a_revoked_host_key_is_told(make_sshd: MakeSshd, tmp_path: Path) -> None:
+    server, known = make_sshd(own_host_key=True), tmp_path / "known_hosts"
+    known.write_text(f"@revoked * {server.host_public_key}\n")
+    with pytest.raises(HostKeyUnknown, match="marked as revoked"):
+        await says_hello(replace(parameters(server), known_hosts=known))
+
+
+async def test_the_key_of_a_jump_host_is_not_the_key_of_what_lies_behind(
+    make_sshd: MakeSshd, sshd_bare: Sshd, tmp_path: Path
+) -> None:
+    """Both are seen under the jump host's address there; only the name counts."""
+    gateway, known = make_sshd(), tmp_path / "known_hosts"
+    public = sshd_bare.host_public_key
+    known.write_text(f"[127.0.0.1]:{gateway.port},[127.0.0.1]:{sshd_bare.port} {public}")
+    jump = f"{gateway.user}@127.0.0.1:{gateway.port}"
+    with pytest.raises(
+        HostKeyUnknown, match=f"is unknown.*run: ssh 127.0.0.1 ssh-keyscan -p {sshd_bare.port} localhost"
+    ):
+        await says_hello(replace(parameters(sshd_bare, proxy_jump=jump), known_hosts=known, host="localhost"))
 
 
 async def test_a_host_key_is_left_unverified_only_when_said_so(make_sshd: MakeSshd, home: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import uuid
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -75,7 +76,7 @@ class BatchJob(JobRecord):
 
     async def state(self) -> JobState:
         """Return the state of the job."""
-        if self._under_way and not self.ticket:
+        if (self._under_way or self.in_flight) and not self.ticket:
             return JobState.IN_PROCESS
         report = await self._look()
         return report.state if report else JobState.CREATED
@@ -206,6 +207,7 @@ class BatchJob(JobRecord):
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {
             "_under_way": 0,
+            "in_flight": 0,
             "is_uncertain": self.ticket is None,
             "params": plain_params(self.params),
         }
@@ -250,7 +252,7 @@ class BatchJob(JobRecord):
 
     async def _submission_over(self) -> None:
         """Wait until no task of this process is submitting the job."""
-        while self._under_way and not self.ticket:
+        while (self._under_way or self.in_flight) and not self.ticket:
             await asyncio.sleep(0.05)
 
     async def _revoke(self) -> None:
@@ -265,6 +267,8 @@ class BatchJob(JobRecord):
         for other in self.params.dependencies:
             if isinstance(other, BatchJob) and not await other._is_submitted():
                 raise ConfigurationError(f"dependencies: {other} has to be submitted before {self}.")
+        if not self.attempts:  # else it may be there already, and is adopted
+            self.dependency_ids()
 
     async def _logs(self, stream: str) -> str:
         if not self.is_array:
@@ -278,4 +282,7 @@ def _size_of_inputs(entries: Sequence[str | Path]) -> int:
     missing = [str(entry) for entry in entries if not Path(entry).exists()]
     if missing:
         raise ConfigurationError(f"input_files: {', '.join(missing)} do not exist on this machine.")
+    closed = [str(entry) for entry in entries if not os.access(entry, os.R_OK)]
+    if closed:
+        raise ConfigurationError(f"input_files: {', '.join(closed)} can not be read by you.")
     return sum(Path(entry).stat().st_size for entry in entries)

@@ -43,7 +43,8 @@ class Polling:
         again instead of asking anew.
     :param longest: seconds between two queries for jobs that have not changed for long.
     :param share: a query is followed by a pause of at least so many times what it took.
-    :param grace: seconds for which a job may be unknown to everybody until it counts as lost.
+    :param grace: seconds for which a job may be unknown to everybody until it counts as lost; time in which somebody
+        who might know it gives no answer does not count.
     """
 
     shortest: float = 1.0
@@ -65,17 +66,35 @@ class _Watch(Generic[Report]):
     waits: dict[asyncio.Future[Report], Callable[[Report], bool]] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Absence:
+    """Add up for how long nobody has known a key.
+
+    :param last: when that was said last, by the loop's clock; None if a query has failed since.
+    """
+
+    last: float | None
+    seconds: float = 0.0
+
+    def add(self, now: float) -> float:
+        """Count the time since it was said last, and return the sum."""
+        self.seconds += 0.0 if self.last is None else now - self.last
+        self.last = now
+        return self.seconds
+
+
 class Poller(Generic[Key, Report]):
     """Ask about all watched keys with one query a tick, one query at a time.
 
-    :param query: coroutine function that is given keys and returns what it learnt; a key that nobody knows is left out.
+    :param query: coroutine function that is given keys and returns what it learnt; a key that nobody knows is left out;
+        one that somebody may know who gave no answer has a StateUnknown.
     :param polling: how often to ask; read anew at each tick.
     :param companions: further keys worth asking about when somebody looks, since they cost nothing more.
     """
 
     def __init__(
         self,
-        query: Callable[[list[Key]], Awaitable[Mapping[Key, Report]]],
+        query: Callable[[list[Key]], Awaitable[Mapping[Key, Report | StateUnknown]]],
         polling: Callable[[], Polling],
         companions: Callable[[], Iterable[Key]] = tuple,
     ) -> None:
@@ -84,7 +103,7 @@ class Poller(Generic[Key, Report]):
         self._companions = companions
         self._watches: dict[Key, _Watch[Report]] = {}
         self._seen: WeakKeyDictionary[Key, tuple[float, Report]] = WeakKeyDictionary()
-        self._missing: WeakKeyDictionary[Key, float] = WeakKeyDictionary()
+        self._absences: WeakKeyDictionary[Key, _Absence] = WeakKeyDictionary()
         self._runner: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._asked = self._answered = float("-inf")
@@ -185,12 +204,14 @@ class Poller(Generic[Key, Report]):
 
     async def _tell_error(self, error: Exception) -> None:
         """Raise a passing failure to those who look, and any other one to those who wait as well."""
+        for absence in self._absences.values():
+            absence.last = None
         futures = [future for watch in self._watches.values() for future in watch.looks]
         if not is_passing(error):
             futures += [future for watch in self._watches.values() for future in watch.waits]
         await share_out(futures, [error] * len(futures))
 
-    async def _tell(self, keys: list[Key], reports: Mapping[Key, Report]) -> None:
+    async def _tell(self, keys: list[Key], reports: Mapping[Key, Report | StateUnknown]) -> None:
         futures: list[asyncio.Future[Report]] = []
         answers: list[Report | Exception] = []
         for key in keys:
@@ -203,24 +224,32 @@ class Poller(Generic[Key, Report]):
             answers += [answer] * len(told)
         await share_out(futures, answers)
 
-    def _answer(self, key: Key, report: Report | None) -> Report | Exception:
+    def _answer(self, key: Key, report: Report | StateUnknown | None) -> Report | Exception:
         """Note what was learnt of a key, and say what its waiters are told."""
         now = self._answered
-        if report is None:
-            since = self._missing.setdefault(key, now)
+        if report is None or isinstance(report, StateUnknown):
             self._seen.pop(key, None)
-            if now - since >= self._polling().grace:
-                return JobLost(
-                    f"{key}: neither the scheduler nor its own record has known it for {now - since:.0f} s; its node "
-                    f"may be lost. Look at its output, then submit a new job if the work was not done."
-                )
-            return StateUnknown(f"{key}: nobody knows it at the moment; ask again in a while.")
-        self._missing.pop(key, None)
+            return self._absent(key, now) if report is None else self._unanswered(key, report)
+        self._absences.pop(key, None)
         self._seen[key] = (now, report)
         watch = self._watches.get(key)
         if watch is not None and report.state is not watch.state:
             watch.state, watch.changed = report.state, now
         return report
+
+    def _absent(self, key: Key, now: float) -> Exception:
+        seconds = self._absences.setdefault(key, _Absence(now)).add(now)
+        if seconds >= self._polling().grace:
+            return JobLost(
+                f"{key}: neither the scheduler nor its own record has known it for {seconds:.0f} s; its node may be "
+                f"lost. Look at its output, then submit a new job if the work was not done."
+            )
+        return StateUnknown(f"{key}: nobody knows it at the moment; ask again in a while.")
+
+    def _unanswered(self, key: Key, unknown: StateUnknown) -> Exception:
+        if absence := self._absences.get(key):
+            absence.last = None
+        return unknown
 
     @staticmethod
     def _is_end(answer: Report | Exception, until: Callable[[Report], bool]) -> bool:

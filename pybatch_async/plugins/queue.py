@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import Any, ClassVar, Self, TypeVar
 from weakref import WeakKeyDictionary, WeakSet, ref
 
-from ..errors import CommandTimedOut, ConfigurationError, ConnectionFailed, SubmitFailed
+from ..errors import CommandTimedOut, ConfigurationError, ConnectionFailed, StateUnknown, SubmitFailed
 from ..interfaces import GenericProtocol, Input
 from .coalescer import Bounds, Coalescer
 from .poller import Poller, Polling, is_passing
@@ -50,7 +50,7 @@ class HostQueue(ABC):
         self._protocol = ref(protocol)
         self._submissions = Coalescer[JobRecord, Ticket](self._submit, self.submit_bounds, _weight)
         self._cancellations = Coalescer[tuple[JobRecord, int | None], None](self.cancel_many)
-        self._poller = Poller[JobRecord, Report](self._ask, lambda: self.polling, self._companions)
+        self._poller = Poller[JobRecord, Report](self._query, lambda: self.polling, self._companions)
 
     @classmethod
     def of(cls, protocol: GenericProtocol) -> Self:
@@ -108,8 +108,11 @@ class HostQueue(ABC):
         """Cancel jobs, or single tasks of them."""
 
     @abstractmethod
-    async def query(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report]:
-        """Return what is known of each job; leave out a job that nobody knows."""
+    async def query(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report | StateUnknown]:
+        """Return what is known of each job.
+
+        Leave out a job that nobody knows. Give a StateUnknown for one that somebody may know who gives no answer now.
+        """
 
     @abstractmethod
     async def locate(self, job: JobRecord, revoke: bool) -> Ticket | None:
@@ -124,7 +127,12 @@ class HostQueue(ABC):
         for job in jobs:
             job.attempts += 1
             job.is_uncertain = True
-        answers = await self.submit_many(jobs)
+            job.in_flight += 1
+        try:
+            answers = await self.submit_many(jobs)
+        finally:
+            for job in jobs:
+                job.in_flight -= 1
         for job, answer in zip(jobs, answers, strict=True):
             if isinstance(answer, Ticket):
                 adopt(job, answer)
@@ -132,11 +140,12 @@ class HostQueue(ABC):
                 job.attempts, job.is_uncertain = 0, False
         return answers
 
-    async def _ask(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report]:
+    async def _query(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report | StateUnknown]:
         """Ask about jobs, and note on each what was learnt."""
         reports = await self.query(jobs)
         for job, report in reports.items():
-            job.seen = report
+            if isinstance(report, Report):
+                job.seen = report
         return reports
 
     def _companions(self) -> Iterable[JobRecord]:

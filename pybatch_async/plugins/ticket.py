@@ -93,6 +93,7 @@ class JobRecord:
         self.token = uuid.uuid4().hex  # names the job on the host from now on
         self.ticket: Ticket | None = None
         self.attempts = 0  # how often a submission under this token was begun
+        self.in_flight = 0  # how many submissions of it are under way in this process, even if nobody waits for them
         self.is_uncertain = False  # an attempt to submit may have left a job on the host
         self.input_size = 0  # bytes of the input files, known once submit() has looked at them
         self.seen: Report | None = None  # what the last look told, so that it can be shown without another one

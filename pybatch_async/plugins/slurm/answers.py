@@ -12,6 +12,13 @@ _LIMITS = re.compile(
     r"(QOS|Assoc)\w*(MaxSubmit|MaxJobs|GrpSubmit|GrpJobs)\w*|temporarily unable to accept job|queue is full", re.I
 )
 _UNREACHED = re.compile(r"Unable to contact slurm controller \(connect failure\)")
+# slurm_errno.c: what its communication layer says, as opposed to the controller; driver.sh holds the same list.
+_AMBIGUOUS = re.compile(
+    r"ocket timed out|send/recv|ero Bytes|ommunication \w+ failure|essage \w+ failure|Unexpected message received|"
+    r"Insane message|Header lengths|Protocol authentication|\((send|receive|shutdown) failure\)|Connection reset|"
+    r"Broken pipe|onnection timed out|Unspecified error|nable to contact"
+)
+_CUT = re.compile(r"EOF|short read|truncated|tar failed|does not look like")
 
 
 def framed(text: str, nonce: str) -> Iterator[str]:
@@ -38,6 +45,7 @@ class Record:
     :param lines: the lines of its record; none if it has no record.
     :param runs: what its batch script recorded, by index.
     :param failure: why it was not even tried.
+    :param is_alive: a driver or an sbatch is at work on it, or about to be.
     """
 
     directory: str = ""
@@ -65,13 +73,15 @@ class Record:
         return int(codes[-1]) if codes else None
 
     @property
+    def intent(self) -> str:
+        """The line with which a driver began, "" if none did; no two drivers write the same."""
+        return next((line for line in self.lines if line.startswith("begin ")), "")
+
+    @property
     def began(self) -> tuple[str, float]:
         """The host whose driver began, and when, in seconds since the epoch; ("", 0) if none did."""
-        for line in self.lines:
-            words = line.split()
-            if words[:1] == ["begin"] and len(words) == 4:
-                return words[2], float(words[3])
-        return "", 0.0
+        words = self.intent.split()
+        return (words[2], _number(words[3])) if len(words) == 4 else ("", 0.0)
 
     @property
     def is_revoked(self) -> bool:
@@ -94,14 +104,12 @@ class Record:
 
 def is_ambiguous(said: str) -> bool:
     """Tell whether what sbatch said leaves open if it made a job; the driver on the host judges alike."""
-    if _UNREACHED.search(said):
-        return False
-    return bool(re.search(r"ocket timed out|send/recv|ero Bytes were transmitted|nable to contact", said))
+    return bool(_AMBIGUOUS.search(_UNREACHED.sub("", said)))
 
 
 def is_unreached(said: str) -> bool:
     """Tell whether sbatch found nobody to talk to, so that it is safe to try again."""
-    return bool(_UNREACHED.search(said))
+    return bool(_UNREACHED.search(said)) and not is_ambiguous(said)
 
 
 def is_limit(said: str) -> bool:
@@ -116,14 +124,20 @@ class Answer:
     :param host: the front-end's own name.
     :param now: the host's clock, in seconds since the epoch.
     :param is_whole: whether the script came to its end.
+    :param torn: what tar said, where what was sent could not be unpacked, so that nothing was done.
     """
 
     records: dict[str, Record] = field(default_factory=dict)
     now: float = 0.0
     host: str = ""
     is_whole: bool = False
-    is_cut: bool = False
+    torn: str | None = None
     missing_sbatch: str | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Tell whether what was sent was torn by a lost connection, and not by the disk that it was unpacked on."""
+        return self.torn is not None and (not self.torn or bool(_CUT.search(self.torn)))
 
 
 def parse_answer(text: str, nonce: str) -> Answer:
@@ -135,14 +149,20 @@ def parse_answer(text: str, nonce: str) -> Answer:
             token, _, value = rest.partition(" ")
             _note(answer.records.setdefault(token, Record()), verb, value)
         elif verb == "now":
-            answer.now = float(rest)
+            answer.now = _number(rest)
         elif verb == "host":
             answer.host = rest
         elif verb == "nosbatch":
             answer.missing_sbatch = rest
-        answer.is_cut |= verb == "cut"
+        elif verb == "torn":
+            answer.torn = rest
         answer.is_whole |= verb == "end"
     return answer
+
+
+def _number(text: str) -> float:
+    """Read seconds since the epoch; 0 where the host's `date` prints something else."""
+    return float(text) if text.isascii() and text.isdigit() else 0.0
 
 
 def _note(record: Record, verb: str, value: str) -> None:

@@ -21,34 +21,61 @@ show() {
 # A refusal leaves no trace, so that the same job can be submitted again. Anything else that failed may have made a job.
 judge() {
     case $said in
-        *'Unable to contact slurm controller'*'connect failure'*) ;;
-        *'ocket timed out'* | *'send/recv'* | *'ero Bytes were transmitted'* | *'nable to contact'*) return ;;
+        *'ocket timed out'* | *'send/recv'* | *'ero Bytes'* | *'ommunication '*' failure'* | *'essage '*' failure'*) return ;;
+        *'Unexpected message received'* | *'Insane message'* | *'Header lengths'* | *'Protocol authentication'*) return ;;
+        *'(send failure)'* | *'(receive failure)'* | *'(shutdown failure)'*) return ;;
+        *'Connection reset'* | *'Broken pipe'* | *'onnection timed out'* | *'Unspecified error'*) return ;;
+        *'(connect failure)'*) ;;
+        *'nable to contact'*) return ;;
     esac
     if [ "$code" -lt 128 ]; then
-        rm -f "$record" "$record.cmd"
+        rm -f "$record"
     fi
+}
+
+# Tell whether this driver, and no other one, is to submit the job. The claim itself takes no room on the disk.
+claim() {
+    set -C
+    printf '' 2> /dev/null > "$record"
+    claimed=$?
+    set +C
+    return "$claimed"
 }
 
 submit() {
     record=.pybatch_async/$token
-    set -C
-    if printf 'begin %s %s %s\n' "$$" "$host" "$(date +%s)" 2> /dev/null > "$record"; then
-        set +C
-        after=
-        if [ "$chain" != - ]; then after=$(after "$chain"); fi
-        # shellcheck disable=SC2086  # the options are several words on purpose
-        sbatch --parsable --chdir "$PWD" $options $after "$record.cmd" < /dev/null >> "$record" 2>&1
-        code=$?
-        printf 'rc %s\n' "$code" >> "$record"
+    if [ -e "$record" ]; then
         show
-        if [ "$code" -ne 0 ]; then judge; fi
+    elif lack=$(missing_files); then
+        say failed "$token" "its files could not be written: $lack"
+    elif claim; then
+        if printf 'begin %s %s %s\n' "$$" "$host" "$began" 2> /dev/null >> "$record"; then
+            run_sbatch
+        else
+            rm -f "$record"
+            say failed "$token" "nothing can be written into the work directory $PWD (disk full, or over quota)"
+        fi
     elif [ -e "$record" ]; then
-        set +C
         show
     else
-        set +C
         say failed "$token" "the work directory $PWD can not be written to (no permission, disk full or over quota)"
     fi
+}
+
+run_sbatch() {
+    after=
+    if [ "$chain" != - ]; then after=$(after "$chain"); fi
+    # shellcheck disable=SC2086  # the options are several words on purpose
+    sbatch --parsable --chdir "$PWD" $options $after "$spool/own/.pybatch_async/$token.cmd" < /dev/null >> "$record" 2>&1
+    code=$?
+    printf 'rc %s\n' "$code" >> "$record"
+    show
+    if [ "$code" -ne 0 ]; then judge; fi
+}
+
+# What tar, mkdir and cp had to say of this job's files: a job must not start on files that are not whole.
+missing_files() {
+    [ -s "$spool/errors" ] && grep -F -m 1 -e "$directory/" "$spool/errors"
 }
 
 # A part of an array that was split to honour max_simul_jobs starts after the part before it.
@@ -58,23 +85,18 @@ after() {
     fi
 }
 
-if [ ! -e "$spool/.pybatch_async.end" ]; then
-    say cut
-    rm -rf "$spool"
-    exit 0
-fi
 if ! command -v sbatch > /dev/null 2>&1; then
     say nosbatch "$PATH"
     rm -rf "$spool"
     exit 0
 fi
-host=$(uname -n)
+host=$(uname -n) began=$(date +%s)
 cd "$spool" || exit
-xargs -0 mkdir -p -- < directories 2>> errors
-xargs -0 chmod 700 -- < private 2>> errors
+xargs -0 mkdir -p -- < own/directories 2>> errors
+xargs -0 chmod 700 -- < own/private 2> /dev/null
 while IFS= read -r blob && IFS= read -r directory; do
     cp -R -- "$blob" "$directory/" 2>> errors
-done < copies
+done < own/copies
 while read -r token chain options && IFS= read -r directory; do
     case $directory in
         rel/*) path=$start/${directory#rel/} ;;
@@ -87,6 +109,6 @@ while read -r token chain options && IFS= read -r directory; do
     else
         say failed "$token" "the work directory $path can not be created: $(grep -F -m 1 -- "${directory%/*}" "$spool/errors")"
     fi
-done < "$spool/jobs"
+done < "$spool/own/jobs"
 rm -rf "$spool"
 say end

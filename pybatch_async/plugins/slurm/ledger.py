@@ -49,7 +49,7 @@ class Ledger:
         self._places = {job_id: (job, first) for job in jobs for job_id, first in _parts_of(job)}
 
     def enter_rows(self, rows: Iterable[Row]) -> None:
-        """Enter what squeue or sacct told; a row of a recycled id, which is another job's, is left out."""
+        """Enter what squeue told; a row of a recycled id, which is another job's, is left out."""
         for row in rows:
             job, first = self._places.get(row.job_id, (None, 0))
             if job is None or row.info is None or (row.token and row.token.partition("-")[0] != job.token):
@@ -59,6 +59,10 @@ class Ledger:
                 if first + index < len(infos):
                     infos[first + index] = row.info
 
+    def enter_ends(self, rows: Iterable[Row]) -> None:
+        """Enter what sacct told of jobs that have left the queue; that one of them runs can only be old news."""
+        self.enter_rows(row for row in rows if row.info and row.info.state.is_final)
+
     def enter_runs(self, records: Iterable[RunRecord]) -> None:
         """Enter what the jobs' own records told."""
         by_token = {job.token: job for job in self._jobs}
@@ -66,7 +70,7 @@ class Ledger:
             job = by_token.get(record.token)
             if record.index == "cancel":
                 self._cancelled.update((record.token, word) for word in record.words)
-            elif job is not None and record.words[0] == "exit" and record.index.isdigit():
+            elif job is not None and record.words[0] == "exit" and f"{record.index}{record.words[-1]}".isdecimal():
                 self._noted[job, int(record.index)] = int(record.words[-1])
 
     def incomplete(self) -> list[JobRecord]:

@@ -1,11 +1,24 @@
 # SPDX-License-Identifier: MIT
 # Tell what the records of some jobs say. With "revoke", claim the absent ones, so that no driver can submit them later;
 # with "clear", remove the records, since their jobs were found not to exist.
-# usage: lookup.sh NONCE look|revoke|clear  <  (as a here-document) TOKEN, then WORKDIR, a line each,
-# WORKDIR below rel, home or abs as in the driver's archive
+# usage: lookup.sh NONCE look|revoke|clear  <  (as a here-document) TOKEN, then WORKDIR, then INTENT, a line each,
+# WORKDIR below rel, home or abs as in the driver's archive, INTENT the first line of the record that is to be cleared
 nonce=$1 wish=$2 start=$(pwd)
 say() { printf '%s %s\n' "$nonce" "$*"; }
-host=$(uname -n)
+
+# Name the tokens that somebody is still at work on here: those in the lists of the drivers that run, or whose archive is
+# being unpacked, and those in the arguments of an sbatch, which can outlive its driver.
+at_work() {
+    cat /proc/[0-9]*/cmdline 2> /dev/null | tr '\0' '\n' | sed -n \
+        -e 's|^/.*/\.pybatch_async/\([0-9a-f-]*\)\.cmd$|\1|p' \
+        -e 's|^\(/.*/pybatch_async\.[A-Za-z0-9]*\)/own/driver\.sh$|\1|p' \
+        -e 's|^\(/.*/pybatch_async\.[A-Za-z0-9]*\)$|\1|p' | sort -u | while IFS= read -r each; do
+        case $each in
+            /*) sed -n 's/^\([0-9a-f-]*\) .*/\1/p' "$each/own/jobs" 2> /dev/null ;;
+            *) printf '%s\n' "$each" ;;
+        esac
+    done | tr '\n' ' '
+}
 
 look() {
     record=.pybatch_async/$token
@@ -15,7 +28,7 @@ look() {
         printf 'revoked\n' 2> /dev/null > "$record"
         set +C
     fi
-    if [ "$wish" = clear ]; then rm -f "$record"; fi
+    if [ "$wish" = clear ]; then clear_record; fi
     if [ ! -e "$record" ]; then
         say absent "$token"
         return
@@ -23,13 +36,25 @@ look() {
     say is "$token" claimed
     while IFS= read -r line; do
         say is "$token" "$line"
-        case $line in
-            "begin "*" $host "*) driver=${line#begin }; kill -0 "${driver%% *}" 2> /dev/null && say alive "$token" ;;
-        esac
     done < "$record"
     for run in "$record".[0-9]*; do
         if [ -r "$run" ] && read -r line < "$run"; then say run "$token" "$line"; fi
     done
+}
+
+# Several may be about to clear the same record, one of them late, when the job was submitted anew: only one gets leave.
+clear_record() {
+    line=
+    read -r line 2> /dev/null < "$record"
+    for run in "$record".[0-9]*; do
+        if [ -e "$run" ]; then return; fi
+    done
+    if [ "$line" = "$intent" ]; then
+        set -C
+        # shellcheck disable=SC2086  # the words of the line become parts of the name
+        if printf '' 2> /dev/null > "$record.void.$(printf '%s.' $line)"; then rm -f "$record"; fi
+        set +C
+    fi
 }
 
 find_workdir() {
@@ -43,8 +68,11 @@ find_workdir() {
 }
 
 say now "$(date +%s)"
-say host "$host"
-while IFS= read -r token && IFS= read -r directory; do
+say host "$(uname -n)"
+busy=" $(at_work)"
+while IFS= read -r token && IFS= read -r directory && IFS= read -r intent; do
+    # Who is at work was asked before the record is read: a driver that ended in between has left its word there.
+    case $busy in *" $token "*) say alive "$token" ;; esac
     if find_workdir; then
         say job "$token" "$PWD"
         look

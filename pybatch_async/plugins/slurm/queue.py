@@ -25,6 +25,7 @@ _LARGE = 100_000  # characters; a longer answer is parsed in a thread, so that i
 _AT_ONCE = 2000  # ids on one command line
 _DEFAULT_MAX_ARRAY_SIZE = 1001  # man slurm.conf
 _ACCOUNTING_PAUSE = 5.0  # seconds between two questions to sacct, which sites limit more than squeue
+_CLOCKS_APART = 2 * 86400.0  # seconds by which the clocks of front-end and controller may differ
 
 
 class SlurmQueue(HostQueue):
@@ -38,6 +39,7 @@ class SlurmQueue(HostQueue):
         self._config_lock = asyncio.Lock()
         self._sacct_fields = SACCT_FIELDS
         self._has_accounting = True
+        self._is_accounting_silent = False
         self._accounting_asked = float("-inf")
 
     async def submit_many(self, jobs: list[JobRecord]) -> Sequence[Ticket | Exception]:
@@ -51,7 +53,7 @@ class SlurmQueue(HostQueue):
         units = units_of(job, await self._largest_array(job))
         submission = self._submission(units)
         await self.repeat(lambda: submission.settle("revoke" if revoke else "look"))
-        if any(unit.unclear_since is not None for unit in units):
+        if any(unit.is_unclear for unit in units):
             raise StateUnknown(f"{job}: whether it was submitted is not known yet; ask again in half a minute.")
         found = [unit for unit in units if unit.job_id]
         ticket = ticket_of(found) if found and (revoke or len(found) == len(units)) else None
@@ -63,15 +65,24 @@ class SlurmQueue(HostQueue):
             await self.repeat(lambda some=some: self._cancel(some))  # type: ignore[misc]
         return [None] * len(targets)
 
-    async def query(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report]:
+    async def query(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report | StateUnknown]:
         """Ask squeue about all jobs, then their own records and sacct about those that have left the queue."""
         ledger = Ledger(jobs)
         ledger.enter_rows(await self._squeue())
         if missing := ledger.incomplete():
             ledger.enter_runs(await self._runs(missing))
         if missing := ledger.unexplained():
-            ledger.enter_rows(await self._accounting(missing))
-        return ledger.reports()
+            ledger.enter_ends(await self._accounting(missing))
+        return self._with_unanswered(ledger)
+
+    def _with_unanswered(self, ledger: Ledger) -> Mapping[JobRecord, Report | StateUnknown]:
+        """Tell the jobs that nobody knows from those that only the accounting could know, which gives no answer."""
+        reports: dict[JobRecord, Report | StateUnknown] = dict(ledger.reports())
+        if self._is_accounting_silent:
+            for job in ledger.unexplained():
+                silent = f"{job}: it has left the queue, and sacct on {self.host} gives no answer; ask again later."
+                reports.setdefault(job, StateUnknown(silent))
+        return reports
 
     def _submission(self, units: list[Unit]) -> Submission:
         return Submission(self.host, self.run, self._find, self.patience, units)
@@ -99,6 +110,8 @@ class SlurmQueue(HostQueue):
         nonce = new_nonce()
         lines = (line for job in jobs for line in (job.token, job.directory))
         output = await self.run(_SHELL, input=script("records.sh", nonce, lines=lines))
+        if f"{nonce} end" not in output:
+            raise StateUnknown(f"The answer of {self.host} about the jobs' own records was cut; ask again.")
         return await _parse(lambda text: parse_runs(framed(text, nonce)), output)
 
     async def _accounting(self, jobs: Sequence[JobRecord]) -> list[Row]:
@@ -107,9 +120,8 @@ class SlurmQueue(HostQueue):
         if not self._has_accounting or now - self._accounting_asked < _ACCOUNTING_PAUSE:
             return []
         self._accounting_asked = now
-        since = (
-            min(job.ticket.submitted_at for job in jobs if job.ticket) - 3600
-        )  # ids are recycled: none older is ours
+        # Ids are recycled: none much older is ours.
+        since = min(job.ticket.submitted_at for job in jobs if job.ticket) - _CLOCKS_APART
         ids = [job_id for job in jobs if job.ticket for job_id in job.ticket.job_ids]
         return [row for some in _chunks(ids) for row in await self._sacct(since, ",".join(some))]
 
@@ -117,18 +129,24 @@ class SlurmQueue(HostQueue):
         try:
             answer = await self._ask("account.sh", "sacct", self._sacct_fields, str(int(max(since, 0))), ids)
         except (StateUnknown, CommandFailed) as error:
-            if "accounting storage is disabled" in str(error):
-                self._has_accounting = False
-            if "Invalid field" in str(error):
-                self._sacct_fields = SACCT_FIELDS_BEFORE_21_08
+            self._heed(str(error), error)
             return []
+        self._is_accounting_silent = False
         return await _parse(parse_sacct, answer)
+
+    def _heed(self, said: str, error: PybatchException) -> None:
+        """Note why sacct gave no answer: where there is no accounting at all, it is not asked again."""
+        if "accounting storage is disabled" in said or (isinstance(error, CommandFailed) and error.returncode == 127):
+            self._has_accounting = False
+        if "nvalid field" in said:
+            self._sacct_fields = SACCT_FIELDS_BEFORE_21_08
+        self._is_accounting_silent = self._has_accounting
 
     async def _find(self, since: float) -> dict[str, str]:
         """Return the ids of all our jobs that squeue and sacct know, by token."""
         rows = await self._squeue()
         if self._has_accounting:
-            rows += await self._sacct(since - 3600, "")
+            rows += await self._sacct(since - _CLOCKS_APART, "")
         return {row.token: row.job_id for row in rows if row.token}
 
     async def _largest_array(self, job: JobRecord) -> int:

@@ -9,12 +9,18 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 
-# Unpack an archive beside links to the places that work directories start from, then let its driver run.
+from ...protocols.archive import END
+
+# Unpack an archive beside links to the places that work directories start from, then let its driver run. Where what
+# many jobs share is not whole, nothing is done; what tar could not write for single jobs, the driver tells.
 UNPACK = (
     'umask 022; d=$(mktemp -d "${TMPDIR:-/tmp}/pybatch_async.XXXXXXXX") || exit 74; '
     'ln -s "$PWD" "$d/rel"; ln -s "$HOME" "$d/home"; ln -s / "$d/abs"; '
-    'tar -xPf - -C "$d" 2> "$d/errors"; exec /bin/sh "$d/driver.sh" "$1" "$d"'
-)
+    'if LC_ALL=C TAR_OPTIONS=--quoting-style=literal tar -xPf - -C "$d" 2> "$d/errors"; then : > "$d/errors"; '
+    'elif echo "tar failed" >> "$d/errors"; then grep -qE "(^|[ \'])(own|blobs)/" "$d/errors" && rm -f "$d/{end}"; '
+    'else rm -f "$d/{end}"; fi; [ -e "$d/{end}" ] && exec /bin/sh "$d/own/driver.sh" "$1" "$d"; '
+    'echo "$1 torn $(head -n 1 "$d/errors")"; rm -rf "$d"'
+).replace("{end}", END)
 
 
 @cache
@@ -28,17 +34,17 @@ def new_nonce() -> str:
     return f"PB{uuid.uuid4().hex}"
 
 
+def command(name: str, nonce: str, arguments: Sequence[str] = ()) -> list[str]:
+    """Put a script that reads nothing on a command line, which spares the round trip that its text would take."""
+    return ["/bin/sh", "-c", f"{text('tools.sh')}{text(name)}", "sh", nonce, *arguments]
+
+
 def script(name: str, nonce: str, arguments: Sequence[str] = (), lines: Iterable[str] = ()) -> str:
     """Put a script together for `/bin/sh -s`, with its arguments and the lines it reads in its text.
 
     Data in the text need no quoting by the login shell, and are not bound to the length of a command line.
     """
     data = "".join(f"{line}\n" for line in lines)
-def command(name: str, nonce: str, arguments: Sequence[str] = ()) -> list[str]:
-    """Put a script that reads nothing on a command line, which spares the round trip that its text would take."""
-    return ["/bin/sh", "-c", f"{text('tools.sh')}{text(name)}", "sh", nonce, *arguments]
-
-
     setting = f"set -- {shlex.join([nonce, *arguments])}\n"
     return f"{text('tools.sh')}{setting}{{\n{text(name)}}} <<'END{nonce}'\n{data}END{nonce}\n"
 

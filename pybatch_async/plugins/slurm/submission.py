@@ -7,7 +7,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ...errors import CommandFailed, CommandTimedOut, ConnectionFailed, PybatchException, StateUnknown, SubmitFailed
+from ...errors import (
+    CommandFailed,
+    CommandTimedOut,
+    ConnectionFailed,
+    PybatchException,
+    StateUnknown,
+    SubmitFailed,
+    TransferFailed,
+)
 from ...parameters import RECORDS
 from ...protocols.archive import Member, tar_stream
 from ..poller import is_passing
@@ -18,7 +26,7 @@ from .answers import Answer, Record, is_limit, is_unreached, parse_answer
 from .script import Part, parts, render
 from .scripts import UNPACK, driver, new_nonce, script
 
-_SETTLE = 30.0  # seconds for which a job that sbatch may have made is looked for; MessageTimeout is 10 s by default
+_SETTLE = 30.0  # seconds for which a controller that answers does not know a job until that does not exist
 _FOREIGN = 600.0  # seconds after which a driver on another front-end, which can not be seen from here, has ended
 
 Run = Callable[..., Awaitable[str]]
@@ -30,6 +38,10 @@ class Unit:
     """Hold one call of sbatch: a job, or one part of a split array.
 
     :param chain: token of the unit that has to end before this one starts; "-" for none.
+    :param intent: the line with which a driver on the host began to submit it.
+    :param said: what sbatch said last.
+    :param is_unclear: whether it exists on the host is not known: somebody is at work on it, or sbatch did not tell.
+    :param absent_since: since when the controller answers that it does not know it, by the loop's clock.
     """
 
     job: JobRecord
@@ -39,7 +51,10 @@ class Unit:
     directory: str = ""
     began: float = 0.0
     error: PybatchException | None = None
-    unclear_since: float | None = None
+    intent: str = ""
+    said: str = ""
+    is_unclear: bool = False
+    absent_since: float | None = None
 
     @property
     def token(self) -> str:
@@ -74,7 +89,7 @@ class Submission:
         end = loop.time() + self.patience
         is_begun = any(unit.job.attempts > 1 for unit in self.units)
         async for pause in pauses():
-            is_late = loop.time() + pause > end + (2 * _SETTLE if any(unit.unclear_since for unit in self.units) else 0)
+            is_late = loop.time() + pause > end + (2 * _SETTLE if any(unit.is_unclear for unit in self.units) else 0)
             try:
                 await self._go_on(is_begun)
             except (ConnectionFailed, CommandTimedOut, StateUnknown) as error:
@@ -89,7 +104,7 @@ class Submission:
     async def _go_on(self, is_begun: bool) -> None:
         if is_begun:
             await self.settle("look")
-        await self._drive([unit for unit in self.units if unit.is_open and unit.unclear_since is None])
+        await self._drive([unit for unit in self.units if unit.is_open and not unit.is_unclear])
 
     async def _drive(self, units: Sequence[Unit]) -> None:
         """Send one archive that makes the host submit the units."""
@@ -98,13 +113,32 @@ class Submission:
         nonce = new_nonce()
         members = await asyncio.to_thread(_members, units)
         command = ["/bin/sh", "-c", UNPACK, "sh", nonce]
-        output = await self.run(command, input=tar_stream(members), deadline=self.patience + 3.0 * len(units))
+        deadline = self.patience + 3.0 * len(units)
+        try:
+            output = await self.run(command, input=tar_stream(members), deadline=deadline)
+        except TransferFailed as error:
+            return await self._drive_apart(units, error)
+        except CommandFailed as error:
+            if error.returncode is not None and 0 < error.returncode < 128:
+                raise
+            raise ConnectionFailed(f"What submitted jobs on {self.host} was killed there.") from error
         answer = parse_answer(output, nonce)
         self._judge_answer(answer)
         for unit in units:
             self._take(unit, answer.records.get(unit.token))
         if not answer.is_whole:
             raise ConnectionFailed(f"The connection to {self.host} was lost while it submitted jobs.")
+
+    async def _drive_apart(self, units: Sequence[Unit], error: TransferFailed) -> None:
+        """Submit job by job what could not be packed together, so that a bad input fails its own job alone."""
+        jobs = dict.fromkeys(unit.job for unit in units)
+        for job in jobs:
+            own = [unit for unit in units if unit.job is job]
+            if len(jobs) > 1:
+                await self._drive(own)
+                continue
+            for unit in own:
+                unit.error = error
 
     def _judge_answer(self, answer: Answer) -> None:
         if answer.missing_sbatch is not None:
@@ -114,6 +148,11 @@ class Submission:
             )
         if answer.is_cut:
             raise ConnectionFailed(f"The connection to {self.host} was lost while jobs were sent; none was submitted.")
+        if answer.torn is not None:
+            raise SubmitFailed(
+                f"Jobs can not be submitted: {self.host} has no room to unpack them ({answer.torn}). Free some room in "
+                f"its temporary directory, or have TMPDIR name another one there."
+            )
 
     def _take(self, unit: Unit, record: Record | None) -> None:
         """Note what the host said of a unit."""
@@ -121,6 +160,7 @@ class Submission:
             return  # not reached yet: it is looked for in the next round
         unit.directory = record.directory or unit.directory
         unit.began = record.began[1] or unit.began
+        unit.intent, unit.said = record.intent, record.said
         if record.failure:
             unit.error = SubmitFailed(
                 f"{unit.job}: {record.failure}. Free some room, or choose another work_directory."
@@ -147,56 +187,59 @@ class Submission:
         """
         units = [unit for unit in self.units if unit.is_open]
         answer = await self._look_up(units, wish)
-        unclear = [unit for unit in units if not self._is_settled(unit, answer, wish)]
-        if unclear:
-            await self._search(unclear, answer)
+        for unit in units:
+            unit.is_unclear = self._is_unclear(unit, answer, wish)
+        unclear = [unit for unit in units if unit.is_unclear]
+        gone = [unit for unit in unclear if _has_driver_ended(answer.records[unit.token], answer)]
+        for unit in unclear:
+            unit.absent_since = unit.absent_since if unit in gone else None
+        if gone:
+            await self._search(gone, answer)
 
     async def _look_up(self, units: Sequence[Unit], wish: str) -> Answer:
         nonce = new_nonce()
-        lines = (line for unit in units for line in (unit.token, anchored(unit.job.directory)))
+        lines = (line for unit in units for line in (unit.token, anchored(unit.job.directory), unit.intent))
         text = script("lookup.sh", nonce, [wish], lines)
         answer = parse_answer(await self.run(["/bin/sh", "-s"], input=text), nonce)
         if not answer.is_whole:
             raise ConnectionFailed(f"The answer of {self.host} about interrupted submissions was cut; ask again.")
         return answer
 
-    def _is_settled(self, unit: Unit, answer: Answer, wish: str) -> bool:
-        """Take what the lookup tells of a unit for granted where it leaves no doubt."""
-        record = answer.records.get(unit.token)
-        if record is None or (not record.lines and not record.runs):
-            unit.unclear_since = None  # absent, and the claim on the host keeps it from being submitted twice
-            return True
+    def _is_unclear(self, unit: Unit, answer: Answer, wish: str) -> bool:
+        """Take what the lookup tells of a unit for granted; tell whether it leaves doubt."""
+        record = answer.records.get(unit.token, Record())
+        if not record.lines and not record.runs:
+            return record.is_alive  # absent, and the claim on the host keeps it from being submitted twice
         if record.is_revoked and wish == "revoke":
-            return True
+            return False
         self._take(unit, record)
-        if not unit.is_open:
-            return True
-        if not _has_driver_ended(record, answer):
-            unit.unclear_since = answer.now  # it counts from the end of the driver
-            return True
-        return False
+        return unit.is_open
 
     async def _search(self, units: Sequence[Unit], answer: Answer) -> None:
-        """Look for units in squeue and sacct; one that is not there for long enough does not exist."""
-        found = await self.find(min(unit.began for unit in units))
-        gone = []
+        """Look for units in squeue and sacct; one that a controller does not know for long enough does not exist."""
+        try:
+            found = await self.find(min(unit.began or answer.now for unit in units))
+        except PybatchException:
+            for unit in units:
+                unit.absent_since = None  # it may yet do what it was asked before it fell silent
+            raise
+        now = asyncio.get_running_loop().time()
         for unit in units:
             unit.job_id = found.get(unit.token, "")
-            unit.unclear_since = unit.unclear_since or answer.now
-            if not unit.job_id and answer.now - max(unit.unclear_since, unit.began) >= _SETTLE:
-                gone.append(unit)
+            unit.absent_since = now if unit.absent_since is None else unit.absent_since
+        gone = [unit for unit in units if not unit.job_id and now - (unit.absent_since or now) >= _SETTLE]
         if gone:
             await self._look_up(gone, "clear")
-            for unit in gone:
-                unit.unclear_since = None
+        for unit in gone:
+            unit.is_unclear, unit.absent_since = False, None
 
 
 def _has_driver_ended(record: Record, answer: Answer) -> bool:
     """Tell whether nobody is still at work on a record: sbatch has returned, or its driver is dead."""
     host, began = record.began
-    if record.code is not None:
-        return True
-    return not record.is_alive and (host in ("", answer.host) or answer.now - began > _FOREIGN)
+    if record.is_alive or not (record.lines or record.runs):
+        return record.code is not None
+    return record.code is not None or host in ("", answer.host) or abs(answer.now - began) > _FOREIGN
 
 
 def units_of(job: JobRecord, largest: int) -> list[Unit]:
@@ -221,9 +264,10 @@ def ticket_of(units: Sequence[Unit]) -> Ticket | PybatchException:
     error = failed[0].error
     if error is not None:
         return error
-    if failed[0].unclear_since is not None:
+    if failed[0].is_unclear:
+        said = f" It said: {failed[0].said}." if failed[0].said else ""
         return StateUnknown(
-            f"{failed[0].job}: whether it was submitted is not known, since sbatch was interrupted. "
+            f"{failed[0].job}: whether it was submitted is not known, since sbatch gave no clear answer.{said} "
             f"Submit it again later: it is adopted if it exists."
         )
     return SubmitFailed(f"{failed[0].job}: the Slurm controller can not be reached. Submit it again later.", True)
@@ -241,17 +285,20 @@ def _members(units: Iterable[Unit]) -> list[Member]:
         "private": "".join(f"{place}/{RECORDS}\0" for place in places),
         "jobs": "".join(_job_lines(unit) for unit in listed),
     }
-    extra = [Member(name, content.encode(errors="surrogateescape"), 0o600) for name, content in lists.items()]
-    return [Member("driver.sh", driver(), 0o600), *extra, *staged.members]
+    own = [(f"own/{name}", content.encode(errors="surrogateescape")) for name, content in lists.items()]
+    own += [(f"own/{RECORDS}/{unit.token}.cmd", _batch_file(unit)) for unit in listed]
+    return [Member(name, content, 0o600) for name, content in [("own/driver.sh", driver()), *own]] + staged.members
 
 
 def _placements(units: Iterable[Unit]) -> Iterator[Placement]:
+    """Yield what belongs into the work directories; sbatch reads its own copy, which no other driver rewrites."""
     for unit in units:
-        text = render(unit.job.params, unit.part).encode(errors="surrogateescape")
-        files = {f"{RECORDS}/{unit.token}.cmd": text}
         if unit.part.first == 0:
-            files["batch.cmd"] = text
-        yield Placement(unit.job.directory, files, unit.job.params.input_files if unit.part.first == 0 else ())
+            yield Placement(unit.job.directory, {"batch.cmd": _batch_file(unit)}, unit.job.params.input_files)
+
+
+def _batch_file(unit: Unit) -> bytes:
+    return render(unit.job.params, unit.part).encode(errors="surrogateescape")
 
 
 def _job_lines(unit: Unit) -> str:

@@ -183,7 +183,9 @@ class _Operation:
 async def _open(link: Link, channel: Channel, line: bytes) -> None:
     command: Any = line  # asyncssh sends bytes as they are; its annotation knows text only
     try:
-        await link.connection.create_session(lambda: channel, command, encoding=None, request_pty=False)
+        await link.connection.create_session(
+            lambda: channel, command, encoding=None, request_pty=False, x11_forwarding=False
+        )
     except asyncssh.ChannelOpenError as error:
         if link.is_closed:
             if error.code == asyncssh.OPEN_CONNECT_FAILED:

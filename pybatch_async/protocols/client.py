@@ -67,6 +67,11 @@ class Client(asyncssh.SSHClient):
         self.shown_key = key
         return False
 
+    def auth_banner_received(self, msg: str, lang: str) -> None:
+        words = " ".join(_plain(msg).split())
+        if words:
+            self.notes.append(f"it said: {words[:200]!r}")
+
     def begin_auth(self, username: str) -> None:
         self._at.user = username
         self._at.has_authentication_begun = True

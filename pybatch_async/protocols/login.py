@@ -116,7 +116,7 @@ class _Attempt:
             for hop in [hop for hop in plan.hops if hop.host not in before]:
                 self.through.append(await self.reach(hop, (*before, target.host)))
         self.at = Progress(plan.host, plan.port)
-        if self._params.gss_auth:
+        if self._params.gss_auth and not before:
             await self._get_ticket(plan.host)
         return await self._connect(plan, is_last=not before)
 

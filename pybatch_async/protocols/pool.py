@@ -9,7 +9,7 @@ Its number is its place in line for ever, so that one put back in line is not ov
 from __future__ import annotations
 
 import random
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -279,7 +279,7 @@ class Pool:
         self._since[ticket] = now
 
     def _unqueue(self, ticket: int) -> None:
-        self._waiting.remove(ticket)  # nearly always the first
+        del self._waiting[bisect_left(self._waiting, ticket)]
         del self._since[ticket]
 
     def _pause(self, connection: _Connection, ticket: int, now: float) -> None:
@@ -297,9 +297,9 @@ class Pool:
                 each.capped_at = now
 
     def _refuse_all(self, error: Exception, tries: int) -> None:
-        for ticket in list(self._waiting):
-            self._unqueue(ticket)
-            self._refused.append(Refuse(ticket, error, tries))
+        self._refused += [Refuse(ticket, error, tries) for ticket in self._waiting]
+        self._waiting.clear()
+        self._since.clear()
 
 
 def _has_session(connection: _Connection, now: float) -> bool:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import random
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from pybatch_async import CommandFailed, CommandTimedOut, ConnectionFailed, ConnectionParameters
@@ -209,7 +211,7 @@ async def test_a_command_that_ignores_term_is_ended_too(sshd_bare: Sshd) -> None
 async def test_cancelling_after_any_number_of_loop_turns_leaves_nothing(sshd_bare: Sshd) -> None:
     async with AsyncsshProtocol(parameters(sshd_bare, max_connections=2, max_sessions=2)) as protocol:
         await protocol.run(["true"])
-        for turns in range(60):
+        for turns in range(0, 60, 2):
             tasks = [asyncio.create_task(protocol.run(["cat"], input=b"x" * 200_000)) for _ in range(5)]
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -241,6 +243,45 @@ async def test_a_deadline_counts_the_wait_for_a_session(sshd_bare: Sshd) -> None
         running.cancel()
         await asyncio.wait((running,))
         await nothing_left(protocol, sshd_bare)
+
+
+async def test_an_anyio_cancel_scope_leaves_nothing(sshd_bare: Sshd) -> None:
+    async with AsyncsshProtocol(parameters(sshd_bare)) as protocol:
+        for seconds in (0.0, 0.01, 0.05, 0.2):  # at the first one the login is under way, and goes on
+            with anyio.move_on_after(seconds) as scope:
+                await protocol.run(["sleep", "1000"])
+            assert scope.cancelled_caught
+            await nothing_left(protocol, sshd_bare)
+        assert await protocol.run(["echo", "well"]) == "well\n"
+        assert "1 connections" in repr(protocol)
+
+
+async def test_cancelled_and_cut_at_random_the_counts_return_to_zero(
+    make_sshd: MakeSshd, proxy_factory: MakeProxy
+) -> None:
+    draw = random.Random(20)
+    server = make_sshd(max_sessions=3)
+    proxy = proxy_factory(server.port)
+    async with AsyncsshProtocol(parameters(server, proxy.port, connect_timeout=20)) as protocol:
+
+        async def one(number: int) -> None:
+            await asyncio.sleep(draw.random() * 2)
+            task = asyncio.create_task(protocol.run(["sh", "-c", "cat; sleep 0.05"], input=f"{number}"))
+            if draw.random() < 0.4:
+                await asyncio.sleep(draw.random() / 3)
+                task.cancel()
+            try:
+                assert await task == f"{number}"
+            except (ConnectionFailed, asyncio.CancelledError):
+                assert task.done()
+
+        work = asyncio.gather(*(one(number) for number in range(150)))
+        for _ in range(4):
+            await asyncio.sleep(0.45)
+            proxy.drop()
+        await work
+        await nothing_left(protocol, server)
+        assert len(server.connections()) <= 4
 
 
 # Losses and refusals

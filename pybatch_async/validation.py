@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -19,7 +20,7 @@ _ONE_LINE = (
     "account constraint reservation launcher"
 ).split()
 _COUNTS = ("nodes", "ntasks", "cpus_per_task", "max_simul_jobs")
-_DEPENDENCY = re.compile(r"[\w:+,?-]+", re.ASCII)
+_DEPENDENCY = re.compile(r"[\w:+,?-]*", re.ASCII)  # "" stands for a job dumped before its submission
 _NAME = re.compile(r"[^-\s\0][^\s\0]*")
 
 
@@ -93,6 +94,8 @@ def _text_faults(params: LaunchParameters) -> Iterator[str]:
             yield from _line_faults(name, line, one_line=name == "extra_as_list")
     yield from _line_faults("extra_as_string", params.extra_as_string, one_line=False)
     yield from _line_faults("gpus", str(params.gpus), one_line=True)
+    if isinstance(params.launcher, str) and _is_refused(shlex.split, params.launcher):
+        yield f"launcher: {params.launcher!r} has an unbalanced quote"
 
 
 def _line_faults(name: str, value: object, one_line: bool) -> Iterator[str]:
@@ -168,6 +171,6 @@ def _is_count(value: object, least: int) -> bool:
 def _is_refused(check: Callable[[Any], object], value: object) -> bool:
     try:
         check(value)
-    except ConfigurationError:
+    except ValueError:  # ConfigurationError is one
         return True
     return False

@@ -52,7 +52,7 @@ class Coalescer(Generic[Item, Answer]):
         self._bounds = bounds or Bounds()
         self._weigh = weigh
         self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
-        self._workers: set[asyncio.Task[None]] = set()
+        self._workers: set[asyncio.Task[None] | None] = set()
         self._is_gathering = False
 
     async def ask(self, item: Item) -> Answer:
@@ -67,16 +67,21 @@ class Coalescer(Generic[Item, Answer]):
             self._is_gathering = True
             worker = asyncio.create_task(self._work(), name="pybatch_async coalescer")
             self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
 
     async def _work(self) -> None:
+        try:
+            await self._gather()
+            while batch := self._take():
+                self._engage()
+                await self._serve(batch)
+        finally:  # now: one who was just served may ask again before this task counts as done
+            self._workers.remove(asyncio.current_task())
+
+    async def _gather(self) -> None:
         try:
             await asyncio.sleep(GATHER)
         finally:
             self._is_gathering = False
-        while batch := self._take():
-            self._engage()
-            await self._serve(batch)
 
     def _take(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
         batch: list[tuple[Item, asyncio.Future[Answer]]] = []

@@ -69,7 +69,7 @@ def test_what_would_break_a_line_is_refused_in_every_text_field(name: str, text:
         ("environment", {"A": 1}),
         ("dependencies", ["12\n--wrap"]),
         ("dependencies", ["12 --wrap"]),
-        ("dependencies", [""]),
+        ("launcher", "srun 'x"),
         ("dependencies", [None]),
         ("dependencies", "12"),
         ("input_files", "one.txt"),

@@ -9,12 +9,18 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 
-# Unpack an archive beside links to the places that work directories start from, then let its driver run.
+from ...protocols.archive import END
+
+# Unpack an archive beside links to the places that work directories start from, then let its driver run. Where what
+# many jobs share is not whole, nothing is done; what tar could not write for single jobs, the driver tells.
 UNPACK = (
     'umask 022; d=$(mktemp -d "${TMPDIR:-/tmp}/pybatch_async.XXXXXXXX") || exit 74; '
     'ln -s "$PWD" "$d/rel"; ln -s "$HOME" "$d/home"; ln -s / "$d/abs"; '
-    'tar -xPf - -C "$d" 2> "$d/errors"; exec /bin/sh "$d/driver.sh" "$1" "$d"'
-)
+    'if LC_ALL=C TAR_OPTIONS=--quoting-style=literal tar -xPf - -C "$d" 2> "$d/errors"; then : > "$d/errors"; '
+    'elif echo "tar failed" >> "$d/errors"; then grep -qE "(^|[ \'])(own|blobs)/" "$d/errors" && rm -f "$d/{end}"; '
+    'else rm -f "$d/{end}"; fi; [ -e "$d/{end}" ] && exec /bin/sh "$d/own/driver.sh" "$1" "$d"; '
+    'echo "$1 torn $(head -n 1 "$d/errors")"; rm -rf "$d"'
+).replace("{end}", END)
 
 
 @cache

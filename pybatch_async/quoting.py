@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 
 from .errors import ConfigurationError
@@ -12,10 +11,11 @@ from .errors import ConfigurationError
 # Linux hands a program no single argument of 128 KiB (MAX_ARG_STRLEN), and sshd passes the line as one argument.
 LONGEST_LINE = 131071
 
-_DIFFERS_BETWEEN_SHELLS = re.compile(
-    r"[!\\\n\r]"
-)  # inside single quotes, in tcsh (history, newline) and fish (backslash)
-_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_/.-")
+# Inside single quotes: history and newlines in tcsh, backslashes in fish; other bytes depend on the locale there.
+_DIFFERS_BETWEEN_SHELLS = re.compile(r"[^\x20-\x7e]|[!\\]")
+# Outside quotes. Not "=", "%" and "@", as shlex.quote has it: an assignment in sh, "=ls" in zsh, "%self" in fish.
+_BARE = re.compile(r"[A-Za-z0-9_/.,:+-]+", re.ASCII)
+_PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\!")  # alike between single quotes everywhere
 _REBUILD = 'eval "exec $(printf %b "$1")"'
 
 
@@ -26,26 +26,19 @@ def command_line(argv: Sequence[str]) -> str:
     :returns: one line of text that makes that shell run exactly this argument list.
     :raises ConfigurationError: empty list, a NUL in it, or a line longer than a host takes.
     """
-    check_argv(argv)
-    plain = shlex.join(argv)
-    line = _portable(plain) if _DIFFERS_BETWEEN_SHELLS.search(plain) else plain
-    if len(line.encode(errors="surrogateescape")) > LONGEST_LINE:
-        raise ConfigurationError(
-            f"The command {argv[0]!r} is {len(line)} characters long once quoted, more than the {LONGEST_LINE} that a "
-            f"host takes; pass long data on its standard input or in a file."
-        )
-    return line
+    return _checked(_line(argv), argv)
 
 
 def framed_line(argv: Sequence[str], mark: str) -> str:
     """Quote an argument list so that a line with a mark comes before its output, at the cost of no further process.
 
-    An rc file of the login shell may print; what stands before the mark is not the command's. `echo`, `;` and `exec`
-    mean the same in sh, bash, zsh, tcsh and fish.
+    An rc file of the login shell may print; what stands before the mark is not the command's. `echo` and `;` mean
+    the same in sh, bash, zsh, tcsh and fish.
 
     :param mark: a random word of letters and digits.
+    :raises ConfigurationError: as for `command_line`.
     """
-    return f"echo {mark};exec {command_line(argv)}"
+    return _checked(f"echo {mark};{_line(argv)}", argv)
 
 
 def check_argv(argv: Sequence[str]) -> None:
@@ -70,6 +63,30 @@ def check_encodable(text: str) -> None:
         text.encode(errors="surrogateescape")
     except UnicodeEncodeError as error:
         raise ConfigurationError(f"The text {text!r} holds a lone surrogate and can not be sent to a host.") from error
+
+
+def _line(argv: Sequence[str]) -> str:
+    check_argv(argv)
+    plain = " ".join(map(_quoted, argv))
+    # `exec` makes it the program of that name, never the shell's own, an alias, a function or a keyword.
+    return f"exec {_portable(plain) if _DIFFERS_BETWEEN_SHELLS.search(plain) else plain}"
+
+
+def _quoted(argument: str) -> str:
+    if _BARE.fullmatch(argument):
+        return argument
+    escaped = argument.replace("'", "'\"'\"'")
+    return f"'{escaped}'"
+
+
+def _checked(line: str, argv: Sequence[str]) -> str:
+    size = len(line.encode(errors="surrogateescape"))
+    if size > LONGEST_LINE:
+        raise ConfigurationError(
+            f"The command {argv[0]!r} is {size} bytes long once quoted, more than the {LONGEST_LINE} that a host "
+            f"takes; pass long data on its standard input or in a file."
+        )
+    return line
 
 
 def _portable(line: str) -> str:

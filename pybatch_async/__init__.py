@@ -19,10 +19,12 @@ from .interfaces import GenericJob, GenericProtocol, GenericTask, Plugin
 from .job_factory import create_job, reload_job
 from .jobs import as_completed, submit_all, wait_all
 from .parameters import ConnectionParameters, LaunchParameters
+from .progress import progress
 from .protocols.asyncssh import AsyncsshProtocol
 from .protocols.local import LocalProtocol
 from .protocols.ssh import SshProtocol
 from .states import JobInfo, JobState
+from .sweep import JournalFailed, Sweep, Table, grid
 
 __all__ = [
     "AsyncsshProtocol",
@@ -39,6 +41,7 @@ __all__ = [
     "JobInfo",
     "JobLost",
     "JobState",
+    "JournalFailed",
     "LaunchParameters",
     "PathMissing",
     "LocalProtocol",
@@ -47,9 +50,13 @@ __all__ = [
     "SshProtocol",
     "StateUnknown",
     "SubmitFailed",
+    "Sweep",
+    "Table",
     "TransferFailed",
     "as_completed",
     "create_job",
+    "grid",
+    "progress",
     "reload_job",
     "submit_all",
     "wait_all",

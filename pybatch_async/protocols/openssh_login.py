@@ -119,7 +119,8 @@ async def answering(
     """
     environment = dict(os.environ)
     if not can_answer(params):
-        yield environment
+        # Nor must the ssh of a hop, which knows nothing of BatchMode, put up a window.
+        yield environment | {"SSH_ASKPASS_REQUIRE": "never"}
         return
     askpass = Askpass(params, await _own_login(params), lambda: _paused(deadline))
     try:

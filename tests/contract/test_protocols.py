@@ -256,6 +256,18 @@ async def test_any_argument_reaches_the_program_through_any_login_shell(kind: st
         await all_arguments_arrive(protocol)
 
 
+@pytest.mark.parametrize("kind", OVER_SSH)
+async def test_files_go_through_any_login_shell(kind: str, server_of_a_shell: Sshd, here: Path) -> None:
+    original = make_tree(here / "data")
+    async with connected(kind, server_of_a_shell) as protocol:
+        await protocol.upload([original], f"copy-{kind}")
+        await protocol.upload([original / "sub"], f"~/copy-{kind}")
+        await protocol.download([f"copy-{kind}"], here / "back")
+        await protocol.create(f"copy-{kind}/text", "it's\nodd\\!")
+        assert await protocol.read(f"~/copy-{kind}/text") == "it's\nodd\\!"
+    assert tree(here / "back") == tree(original)
+
+
 async def test_any_argument_reaches_the_program_on_this_machine() -> None:
     await all_arguments_arrive(LocalProtocol())
 

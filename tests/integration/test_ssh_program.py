@@ -133,32 +133,49 @@ async def test_pickled_protocol_connects_anew_without_secrets(sshd_bare: Sshd) -
             assert await copy.run(["echo", "copy"]) == "copy\n"
 
 
-async def test_login_ends_with_a_client_that_was_killed(sshd_bare: Sshd, tmp_path: Path) -> None:
-    client = tmp_path / "client.py"
-    client.write_text(
-        textwrap.dedent(f"""
-            import asyncio, sys
+def client_program(server: Sshd, path: Path, ending: str) -> list[str]:
+    """Write a program that logs in, prints where the login lives, and ends as it is told."""
+    path.write_text(
+        textwrap.dedent(f"""\
+            import asyncio
             import pybatch_async as pb
             from pybatch_async.protocols.ssh import SshProtocol
-            params = pb.ConnectionParameters({sshd_bare.host!r}, {sshd_bare.user!r}, port={sshd_bare.port},
-                client_keys=[{str(sshd_bare.client_key)!r}], known_hosts={str(sshd_bare.known_hosts)!r}, config=False)
-            async def main():
-                protocol = SshProtocol(params)
-                await protocol.run(["true"])
-                print(protocol._master.directory, flush=True)
-                await asyncio.sleep(60)
-            asyncio.run(main())
+            params = pb.ConnectionParameters({server.host!r}, {server.user!r}, port={server.port},
+                client_keys=[{str(server.client_key)!r}], known_hosts={str(server.known_hosts)!r}, config=False)
+            protocol = SshProtocol(params)
+            asyncio.run(protocol.run(["true"]))
+            print(protocol._master.directory, flush=True)
+            {ending}
         """)
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(pb.__file__).parent.parent)}
-    process = await asyncio.create_subprocess_exec(sys.executable, str(client), stdout=subprocess.PIPE, env=environment)
+    return [sys.executable, "-X", "dev", "-W", "error", str(path)]
+
+
+@pytest.fixture
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let programs started by the test import the package."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(pb.__file__).parent.parent))
+
+
+async def test_login_ends_with_a_client_that_was_killed(sshd_bare: Sshd, tmp_path: Path, importable: None) -> None:
+    argv = client_program(sshd_bare, tmp_path / "client.py", "asyncio.run(asyncio.sleep(60))")
+    process = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.PIPE)
     assert process.stdout
-    directory = Path((await process.stdout.readline()).decode().strip())
+    directory = (await process.stdout.readline()).decode().strip()
     assert os.stat(directory).st_mode & 0o777 == 0o700
     process.kill()
     await process.wait()
-    await until(lambda: not directory.exists())
-    await until(lambda: not sshd_bare.connections())
+    await until(lambda: not os.path.exists(directory) and not sshd_bare.connections())
+
+
+async def test_login_ends_with_the_interpreter(sshd_bare: Sshd, tmp_path: Path, importable: None) -> None:
+    argv = client_program(sshd_bare, tmp_path / "client.py", "")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = await asyncio.create_subprocess_exec(*argv, **pipes)
+    stdout, stderr = await process.communicate()
+    assert (process.returncode, stderr) == (0, b"")
+    directory = stdout.decode().strip()
+    await until(lambda: not os.path.exists(directory) and not sshd_bare.connections())
 
 
 # Cancellation
@@ -359,6 +376,14 @@ async def test_unknown_host_key_names_the_line_to_run(sshd_bare: Sshd, tmp_path:
     text = await failure_of(parameters(sshd_bare, known_hosts=empty), pb.HostKeyUnknown)
     assert f"ssh-keyscan -p {sshd_bare.port} 127.0.0.1 >> '{empty}'" in text
     assert fingerprint(sshd_bare) in text
+
+
+async def test_unknown_key_of_a_jump_host_names_that_host(make_sshd: MakeSshd, sshd_bare: Sshd) -> None:
+    hop = make_sshd(own_host_key=True)
+    jump = f"{hop.user}@{hop.host}:{hop.port}"
+    text = await failure_of(parameters(sshd_bare, proxy_jump=jump), pb.HostKeyUnknown)
+    assert f"[127.0.0.1]:{hop.port}" in text
+    assert fingerprint(hop) in text
 
 
 async def test_changed_host_key_names_the_line_to_run(make_sshd: MakeSshd) -> None:

@@ -8,6 +8,7 @@ Its number is its place in line for ever, so that one put back in line is not ov
 
 from __future__ import annotations
 
+import math
 import random
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
@@ -17,6 +18,11 @@ from enum import Enum, auto
 from .decisions import Assign, Close, Decision, Dial, Limits, Refuse
 
 __all__ = ["Assign", "Close", "Decision", "Dial", "Limits", "Pool", "Refuse"]
+
+
+# sshd counts a session for a moment after its end, until it has read that the channel is closed and cleared it away.
+_SETTLING = 0.002
+_LAG = 0.1
 
 
 class _Stage(Enum):
@@ -33,10 +39,12 @@ class _Connection:
     stage: _Stage = _Stage.DIALLING
     in_use: int = 0
     used_at: float = 0.0
+    freed_at: float = -math.inf  # when a session was last given back
     capped_at: float = 0.0
     ready_at: float = 0.0  # when the next login, or the next session after a lone refusal, may be tried
     tries: int = 1
-    refusals: int = 0
+    refusals: int = 0  # in a row, with no session open
+    was_refused: bool = False
 
 
 class Pool:
@@ -98,8 +106,10 @@ class Pool:
         connection = self._held.pop(ticket, None)
         if connection is not None:
             connection.in_use -= 1
-            connection.used_at = now
+            connection.used_at = connection.freed_at = now
             connection.refusals = 0
+            if connection.cap == 1 and connection.was_refused:
+                connection.ready_at = now + _SETTLING
 
     def open_refused(self, ticket: int, now: float) -> None:
         """Put an operation whose session the host did not open back in line, and ask less of that connection."""
@@ -108,8 +118,11 @@ class Pool:
         if connection is None:
             return
         connection.in_use -= 1
-        connection.cap = max(1, min(connection.cap, connection.in_use))
+        # Just after another's end the host may count that one still: then one session less is enough.
+        lowest = connection.cap - 1 if now - connection.freed_at < _LAG else 1
+        connection.cap = max(1, lowest, min(connection.cap, connection.in_use))
         connection.capped_at = now
+        connection.was_refused = True
         if connection.in_use == 0:  # the session before is not quite gone on the host, or there never was one
             self._pause(connection, ticket, now)
 

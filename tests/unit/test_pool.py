@@ -183,12 +183,38 @@ def test_the_cap_goes_down_to_one_and_everything_still_runs() -> None:
     for ticket in range(2, 9):
         pool.open_refused(ticket, 0.0)
     served = [1]
+    now = 0.0
     while pool.waiting:
-        pool.released(served[-1], 0.0)
-        (decision,) = pool.decide(0.0)
+        pool.released(served[-1], now)
+        now += 0.01
+        (decision,) = pool.decide(now)
         assert isinstance(decision, Assign)
         served.append(decision.ticket)
     assert served == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_session_refused_just_after_another_ended_lowers_the_cap_by_one_alone() -> None:
+    pool = make_pool(max_connections=1, max_sessions=8)
+    opened(pool, 9)
+    for ticket in (1, 2, 3):
+        pool.released(ticket, 5.0)
+    assert pool.decide(5.0) == [Assign(9, 1)]
+    pool.open_refused(9, 5.01)
+    assert pool.decide(5.01) == [Assign(9, 1)]
+    for _ in range(3):
+        pool.request(5.01)
+    assert len(pool.decide(5.01)) == 1  # seven run
+
+
+def test_where_one_session_is_allowed_the_next_waits_for_the_host_to_clear_the_last_away() -> None:
+    pool = make_pool(max_connections=1, max_sessions=2)
+    opened(pool, 2)
+    pool.open_refused(2, 1.0)
+    pool.released(1, 5.0)
+    assert pool.decide(5.0) == []
+    wake_at = pool.wake_at()
+    assert wake_at is not None and 5.0 < wake_at < 5.01
+    assert pool.decide(wake_at) == [Assign(2, 1)]
 
 
 def test_a_cap_is_probed_upward_minutes_later() -> None:

@@ -84,9 +84,7 @@ def is_ours(name: str) -> bool:
 def graph() -> dict[str, set[str]]:
     """Draw which module imports which; what runs on hosts is left out, as it is no part of the running library."""
     known = modules()
-    return {
-        name: set(imports(name, path, known)) - {name} for name, path in known.items() if not is_on_the_host(name)
-    }
+    return {name: set(imports(name, path, known)) - {name} for name, path in known.items() if not is_on_the_host(name)}
 
 
 def floor(name: str) -> int:

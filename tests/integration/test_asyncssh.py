@@ -15,6 +15,8 @@ import pytest
 
 from pybatch_async import CommandFailed, CommandTimedOut, ConnectionFailed, ConnectionParameters
 from pybatch_async.protocols.asyncssh import AsyncsshProtocol
+from pybatch_async.protocols.connections import Connections
+from pybatch_async.protocols.decisions import Limits
 from pybatch_async.protocols.login import Login
 from pybatch_async.protocols.remote import Completed, Sink, Source
 from tests.conftest import MakeProxy, MakeSshd
@@ -333,6 +335,21 @@ async def test_many_clients_get_through_a_server_that_allows_one_login_at_a_time
     assert set(answers) == {"in\n"}
     for protocol in protocols:
         await protocol.aclose()
+
+
+async def test_idle_connections_are_closed_and_one_is_kept(make_sshd: MakeSshd) -> None:
+    server = make_sshd()
+    limits = Limits(max_sessions=1, max_connections=3, idle_after=0.3, grow_after=0.0)
+    connections = Connections(Login(parameters(server)), limits)
+    leases = await asyncio.gather(*(connections.lease() for _ in range(3)))
+    assert len(server.connections()) == 3
+    for ticket, _ in leases:
+        connections.release(ticket)
+    async with asyncio.timeout(10):
+        while len(server.connections()) > 1:
+            await asyncio.sleep(0.05)
+    assert repr(connections) == "1 connections, 0 sessions, 0 waiting"
+    await connections.aclose()
 
 
 # Event loops, closing, pickling

@@ -49,6 +49,17 @@ def test_a_recycled_id_is_another_job_s() -> None:
     assert told(one, [row("12", JobState.FAILED, token="f" * 32)]) is None
 
 
+def test_a_job_and_its_reloaded_copy_are_told_alike() -> None:
+    one, twin = job("12"), job("12")
+    twin.token = one.token
+    ledger = Ledger([one, twin])
+    ledger.enter_rows([row("12", JobState.RUNNING, token=one.token)])
+    assert [report.state for report in ledger.reports().values()] == [JobState.RUNNING] * 2
+    ledger = Ledger([one, twin])
+    ledger.enter_runs([RunRecord(one.token, "0", ("exit", "12", "0"))])
+    assert [report.state for report in ledger.reports().values()] == [JobState.FINISHED] * 2
+
+
 def test_a_row_that_does_not_show_its_token_is_taken_by_its_id() -> None:
     assert summary(told(job("12"), [row("12", JobState.FINISHED, code=0)])) == [(JobState.FINISHED, 0)]
 

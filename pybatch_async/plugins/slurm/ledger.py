@@ -44,20 +44,25 @@ class Ledger:
     def __init__(self, jobs: Sequence[JobRecord]) -> None:
         self._jobs = jobs
         self._infos: dict[JobRecord, list[JobInfo | None]] = {job: [None] * job.params.total_jobs for job in jobs}
-        self._noted: dict[tuple[JobRecord, int], int] = {}
+        self._noted: dict[tuple[str, int], int] = {}
         self._cancelled: set[tuple[str, str]] = set()
-        self._places = {job_id: (job, first) for job in jobs for job_id, first in _parts_of(job)}
+        self._places: dict[str, list[tuple[JobRecord, int]]] = {}  # a job and its reloaded copy have the same id
+        for job in jobs:
+            for job_id, first in _parts_of(job):
+                self._places.setdefault(job_id, []).append((job, first))
 
     def enter_rows(self, rows: Iterable[Row]) -> None:
         """Enter what squeue told; a row of a recycled id, which is another job's, is left out."""
         for row in rows:
-            job, first = self._places.get(row.job_id, (None, 0))
-            if job is None or row.info is None or (row.token and row.token.partition("-")[0] != job.token):
-                continue
-            infos = self._infos[job]
-            for index in row.indices or (0,):
-                if first + index < len(infos):
-                    infos[first + index] = row.info
+            for job, first in self._places.get(row.job_id, ()):
+                if row.info is not None and row.token.partition("-")[0] in ("", job.token):
+                    self._enter(job, first, row.indices or (0,), row.info)
+
+    def _enter(self, job: JobRecord, first: int, indices: Iterable[int], info: JobInfo) -> None:
+        infos = self._infos[job]
+        for index in indices:
+            if first + index < len(infos):
+                infos[first + index] = info
 
     def enter_ends(self, rows: Iterable[Row]) -> None:
         """Enter what sacct told of jobs that have left the queue; that one of them runs can only be old news."""
@@ -65,13 +70,11 @@ class Ledger:
 
     def enter_runs(self, records: Iterable[RunRecord]) -> None:
         """Enter what the jobs' own records told."""
-        by_token = {job.token: job for job in self._jobs}
         for record in records:
-            job = by_token.get(record.token)
             if record.index == "cancel":
                 self._cancelled.update((record.token, word) for word in record.words)
-            elif job is not None and record.words[0] == "exit" and f"{record.index}{record.words[-1]}".isdecimal():
-                self._noted[job, int(record.index)] = int(record.words[-1])
+            elif record.words[0] == "exit" and f"{record.index}{record.words[-1]}".isdecimal():
+                self._noted[record.token, int(record.index)] = int(record.words[-1])
 
     def incomplete(self) -> list[JobRecord]:
         """Return the jobs of which a task is not known yet."""
@@ -83,14 +86,19 @@ class Ledger:
 
     def reports(self) -> Mapping[JobRecord, Report]:
         """Return what came out; a job of which nobody knows how a task ended is left out."""
-        reports = {job: Report(self._filled(job)) for job in self._jobs}
+        reports = {job: self._report(job) for job in self._jobs}
         return {job: report for job, report in reports.items() if report.state is not JobState.IN_PROCESS}
 
     def _open_indices(self, job: JobRecord) -> Iterator[int]:
         return (index for index, info in enumerate(self._infos[job]) if info is None)
 
     def _is_unexplained(self, job: JobRecord, index: int) -> bool:
-        return self._noted.get((job, index), _TERMINATED) == _TERMINATED
+        return self._noted.get((job.token, index), _TERMINATED) == _TERMINATED
+
+    def _report(self, job: JobRecord) -> Report:
+        """Make the report of a job, or take the last one again where nothing has changed, as most times."""
+        infos = self._filled(job)
+        return job.seen if job.seen and job.seen.infos == infos else Report(infos)
 
     def _filled(self, job: JobRecord) -> list[JobInfo]:
         return [info or self._fallback(job, index) for index, info in enumerate(self._infos[job])]
@@ -99,7 +107,7 @@ class Ledger:
         """Tell what the job's own record says of a task, else that a wish to cancel it was fulfilled."""
         job_id = task_id(job, index)
         is_cancelled = bool(self._cancelled & {(job.token, "all"), (job.token, str(index))})
-        code = self._noted.get((job, index))
+        code = self._noted.get((job.token, index))
         if code == 0:
             return JobInfo(job_id, JobState.FINISHED, "COMPLETED", 0)
         if code is not None:

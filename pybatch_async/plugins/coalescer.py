@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 GATHER = 0.005  # seconds the first waiter waits for company
-_STRIDE = 200  # waiters woken in one turn of the loop, so that ten thousand of them do not stall it
+STRIDE = 200  # waiters woken in one turn of the loop, so that ten thousand of them do not stall it
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ async def share_out(futures: Sequence[asyncio.Future[Answer]], answers: Sequence
             future.set_exception(_own_copy(answer))
         else:
             future.set_result(answer)
-        if number % _STRIDE == 0:
+        if number % STRIDE == 0:
             await asyncio.sleep(0)
 
 

@@ -19,7 +19,7 @@ from ..errors import (
     StateUnknown,
 )
 from ..states import JobState
-from .coalescer import GATHER, outcome, share_out
+from .coalescer import GATHER, STRIDE, outcome, share_out
 
 
 class Known(Protocol):
@@ -214,7 +214,9 @@ class Poller(Generic[Key, Report]):
     async def _tell(self, keys: list[Key], reports: Mapping[Key, Report | StateUnknown]) -> None:
         futures: list[asyncio.Future[Report]] = []
         answers: list[Report | Exception] = []
-        for key in keys:
+        for number, key in enumerate(keys, 1):
+            if number % STRIDE == 0:
+                await asyncio.sleep(0)
             answer = self._answer(key, reports.get(key))
             watch = self._watches.get(key)
             if watch is None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -92,6 +92,14 @@ def parse_squeue(text: str) -> Iterator[Row]:
         row = _row(job, word, code, nodes, (submit, start, end), command, reason, _count(restarts))
         if row:
             yield row
+
+
+def read_squeue(text: str, before: Mapping[str, Row]) -> dict[str, Row]:
+    """Read an answer of squeue by lines; most of them stood in the answer before, whose rows are taken again.
+
+    :param before: the rows of the answer before, by line.
+    """
+    return {line: row for line in text.splitlines() if (row := before.get(line) or next(parse_squeue(line), None))}
 
 
 def parse_sacct(text: str) -> Iterator[Row]:

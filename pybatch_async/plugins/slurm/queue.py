@@ -14,7 +14,7 @@ from ..queue import HostQueue
 from ..ticket import JobRecord, Report, Ticket
 from .answers import between, framed
 from .ledger import Ledger, RunRecord, parse_runs, task_id
-from .parsing import SACCT_FIELDS, SACCT_FIELDS_BEFORE_21_08, SQUEUE_FORMAT, Row, parse_sacct, parse_squeue
+from .parsing import SACCT_FIELDS, SACCT_FIELDS_BEFORE_21_08, SQUEUE_FORMAT, Row, parse_sacct, read_squeue
 from .scripts import command, new_nonce, script
 from .submission import Submission, Unit, ticket_of, units_of
 
@@ -22,6 +22,7 @@ Parsed = TypeVar("Parsed")
 
 _SHELL = ["/bin/sh", "-s"]
 _LARGE = 100_000  # characters; a longer answer is parsed in a thread, so that it does not stall the loop
+_MANY = 1000  # jobs; what is known of more of them is put together in a thread, for the same reason
 _AT_ONCE = 2000  # ids on one command line
 _DEFAULT_MAX_ARRAY_SIZE = 1001  # man slurm.conf
 _ACCOUNTING_PAUSE = 5.0  # seconds between two questions to sacct, which sites limit more than squeue
@@ -38,6 +39,7 @@ class SlurmQueue(HostQueue):
         self._max_array: int | None = None
         self._config_lock = asyncio.Lock()
         self._sacct_fields = SACCT_FIELDS
+        self._rows: dict[str, Row] = {}  # of the last answer of squeue, by line
         self._has_accounting = True
         self._is_accounting_silent = False
         self._accounting_asked = float("-inf")
@@ -67,13 +69,14 @@ class SlurmQueue(HostQueue):
 
     async def query(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report | StateUnknown]:
         """Ask squeue about all jobs, then their own records and sacct about those that have left the queue."""
+        rows = await self._squeue()
         ledger = Ledger(jobs)
-        ledger.enter_rows(await self._squeue())
+        await _apart(len(jobs) > _MANY, lambda: ledger.enter_rows(rows))
         if missing := ledger.incomplete():
             ledger.enter_runs(await self._runs(missing))
         if missing := ledger.unexplained():
             ledger.enter_ends(await self._accounting(missing))
-        return self._with_unanswered(ledger)
+        return await _apart(len(jobs) > _MANY, lambda: self._with_unanswered(ledger))
 
     def _with_unanswered(self, ledger: Ledger) -> Mapping[JobRecord, Report | StateUnknown]:
         """Tell the jobs that nobody knows from those that only the accounting could know, which gives no answer."""
@@ -104,7 +107,9 @@ class SlurmQueue(HostQueue):
         return body
 
     async def _squeue(self) -> list[Row]:
-        return await _parse(parse_squeue, await self._ask("poll.sh", "squeue", SQUEUE_FORMAT))
+        answer = await self._ask("poll.sh", "squeue", SQUEUE_FORMAT)
+        self._rows = await _apart(len(answer) > _LARGE, lambda: read_squeue(answer, self._rows))
+        return list(self._rows.values())
 
     async def _runs(self, jobs: Sequence[JobRecord]) -> list[RunRecord]:
         nonce = new_nonce()
@@ -169,9 +174,12 @@ class SlurmQueue(HostQueue):
 
 
 async def _parse(parser: Callable[[str], Iterable[Parsed]], text: str) -> list[Parsed]:
-    if len(text) > _LARGE:
-        return await asyncio.to_thread(lambda: list(parser(text)))
-    return list(parser(text))
+    return await _apart(len(text) > _LARGE, lambda: list(parser(text)))
+
+
+async def _apart(is_long: bool, work: Callable[[], Parsed]) -> Parsed:
+    """Do work that would stall the loop in a thread."""
+    return await asyncio.to_thread(work) if is_long else work()
 
 
 def _chunks(items: Sequence[Parsed]) -> Iterator[Sequence[Parsed]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 from weakref import WeakKeyDictionary
 
 from ..errors import CommandTimedOut
@@ -20,19 +21,22 @@ _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKe
 class LocalProtocol(RemoteProtocol):
     """Run commands and copy files on this machine.
 
-    All instances are equal. Relative paths start at the current directory.
+    There is one instance of it. Relative paths start at the current directory.
     """
+
+    _only: ClassVar[Any]
+
+    def __new__(cls) -> Self:
+        """Return the one instance: queues are kept weakly by protocol, and would go with one of many that are equal."""
+        if "_only" not in cls.__dict__:
+            cls._only = super().__new__(cls)
+        only: Self = cls._only
+        return only
 
     @property
     def host(self) -> str:
         """The host's name, as error messages give it."""
         return "localhost"
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self)
-
-    def __hash__(self) -> int:
-        return hash(type(self))
 
     def __repr__(self) -> str:
         return "LocalProtocol()"

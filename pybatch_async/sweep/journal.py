@@ -20,10 +20,16 @@ from ..states import JobState
 
 _APPLICATION = 0x70796261  # "pyba"; tells our files from others (https://www.sqlite.org/pragma.html#pragma_application_id)
 _VERSION = 1
-_TABLE = (
-    "CREATE TABLE points (key TEXT PRIMARY KEY, job TEXT NOT NULL, state TEXT NOT NULL, exit_code INTEGER, "
-    "result TEXT NOT NULL, error TEXT NOT NULL)"
-)
+_NEW = f"""
+BEGIN;
+PRAGMA application_id = {_APPLICATION};
+PRAGMA user_version = {_VERSION};
+CREATE TABLE points (
+    key TEXT PRIMARY KEY, job TEXT NOT NULL, state TEXT NOT NULL, exit_code INTEGER, result TEXT NOT NULL,
+    error TEXT NOT NULL
+);
+COMMIT;
+"""
 
 
 class JournalFailed(PybatchException):
@@ -114,12 +120,12 @@ class Journal:
         try:
             self._prepare(database)
             entries = _entries(database)
-        except (sqlite3.Error, ValueError) as error:
-            database.close()
-            raise self._unusable(error) from error
         except ConfigurationError:
             database.close()
             raise
+        except (sqlite3.Error, ValueError) as error:
+            database.close()
+            raise self._unusable(error) from error
         self._database = database
         return entries
 
@@ -127,19 +133,16 @@ class Journal:
         # An exclusive lock keeps a second client out, dies with this process, and spares WAL its shared memory,
         # which network file systems lack (https://www.sqlite.org/wal.html#noshm).
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute("BEGIN EXCLUSIVE")
-        application, version = (database.execute(f"PRAGMA {name}").fetchone()[0] for name in _STAMPS)
-        if (application, version) == (0, 0) and not database.execute("SELECT 1 FROM sqlite_master").fetchone():
-            database.execute(f"PRAGMA application_id = {_APPLICATION}")
-            database.execute(f"PRAGMA user_version = {_VERSION}")
-            database.execute(_TABLE)
-        elif (application, version) != (_APPLICATION, _VERSION):
+        stamps = tuple(database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+        is_new = not database.execute("SELECT 1 FROM sqlite_master").fetchone()
+        if stamps != (_APPLICATION, _VERSION) and not (is_new and stamps == (0, 0)):
             raise ConfigurationError(
                 f"{self._path} is no journal of a sweep, or a later version of the library wrote it: name another file."
             )
-        database.execute("COMMIT")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        if is_new:
+            database.executescript(_NEW)
 
     def _unusable(self, error: Exception) -> PybatchException:
         code = getattr(error, "sqlite_errorname", "")
@@ -170,9 +173,6 @@ class Journal:
                 self._flush()
             self._database.close()
             self._database = None
-
-
-_STAMPS = ("application_id", "user_version")
 
 
 def _make(path: Path) -> None:

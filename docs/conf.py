@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: MIT
+"""Configuration of Sphinx: `sphinx-build -W -n docs docs/_build`."""
+
+import importlib.metadata
+
+project = "pybatch_async"
+author = "The pybatch_async developers"
+project_copyright = author
+release = importlib.metadata.version("pybatch_async")
+extensions = ["sphinx.ext.autodoc", "myst_parser"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"pybatch_async {release}"
+
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+add_module_names = False
+suppress_warnings = ["toc.empty_glob"]
+# What is said of types outside this library is not linked, so that building takes no network.
+nitpick_ignore_regex = [("py:(class|obj|exc)", r"(?!pybatch_async).*")]

@@ -25,8 +25,8 @@ from tests.services.accounts import Accounts
 from tests.services.sshd import Sshd, SshdOptions, SshKeys, make_keys
 from tests.services.workspace import Workspace
 
-ROUNDS = 30
-COMMANDS = 24  # a round
+ROUNDS = 80
+COMMANDS = 8  # a round: short ones, so that a busy machine disturbs all ways alike
 RUNS, DOWNLOADS = 300, 40
 
 Work = Callable[[], Awaitable[object]]

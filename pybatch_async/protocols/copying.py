@@ -15,7 +15,7 @@ from .archive import CHUNK, Member
 from .framing import Frame
 from .placing import Target, make_part, place, remove_part
 from .unpack import Unpacker
-from .waiting import in_thread
+from .waiting import acquired, in_thread
 
 _LONGEST_BATCH = 16 * 1024  # bytes; quoting makes them five times as many at worst, and 128 KiB is the limit
 
@@ -118,7 +118,7 @@ class Receiver:
         self._held = bytearray()
 
     async def __aenter__(self) -> Self:
-        self._part = await in_thread(make_part, self._target.directory)
+        self._part = await acquired(make_part, remove_part, self._target.directory)
         self._unpacker = Unpacker(self._part)
         return self
 

@@ -20,7 +20,7 @@ from .openssh import can_answer, login_argv, resolve_argv
 from .openssh_errors import Failure, explain
 from .private import make_private_directory
 from .process import run_process
-from .waiting import in_thread, to_the_end
+from .waiting import acquired, in_thread, to_the_end
 
 _MOST_LOG = 1024 * 1024
 
@@ -66,7 +66,7 @@ def pauses(first: float = 0.2, longest: float = 5.0) -> Iterator[float]:
 
 
 async def _dial_once(params: ConnectionParameters) -> Master:
-    directory = await in_thread(make_private_directory)
+    directory = await acquired(make_private_directory, remove_directory)
     master: Master | None = None
     try:
         async with asyncio.timeout(params.connect_timeout) as deadline:

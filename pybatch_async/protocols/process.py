@@ -75,10 +75,20 @@ async def _started(
 ) -> AsyncIterator[tuple[Process, asyncio.Event]]:
     loop = asyncio.get_running_loop()
     stdin = PIPE if with_input else DEVNULL
-    try:
-        transport, protocol = await loop.subprocess_exec(
+    starting = asyncio.create_task(
+        loop.subprocess_exec(
             lambda: _Protocol(loop), *argv, stdin=stdin, stdout=PIPE, stderr=PIPE, env=env, start_new_session=True
         )
+    )
+    try:
+        await to_the_end(asyncio.wait([starting]))  # asyncio loses pipes when it is cancelled while it starts a program
+    except asyncio.CancelledError:
+        if starting.exception() is None:
+            transport, protocol = starting.result()
+            await to_the_end(_end(Process(transport, protocol, loop), protocol.exited, transport))
+        raise
+    try:
+        transport, protocol = starting.result()
     except OSError as error:
         raise CannotStart(error.strerror) from error
     process = Process(transport, protocol, loop)
@@ -89,6 +99,8 @@ async def _started(
 
 
 async def _end(process: Process, exited: asyncio.Event, transport: asyncio.SubprocessTransport) -> None:
+    if process.stdin and not process.stdin.is_closing():
+        process.stdin.transport.abort()  # a shell that waits for what reads this sees to its traps only then
     if not exited.is_set():
         _signal_group(process.pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):

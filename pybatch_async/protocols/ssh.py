@@ -27,7 +27,7 @@ from .remote import Completed, RemoteProtocol, Sink, Source
 from .remote_run import Ending, RemoteRun, killer
 from .single_flight import SingleFlight
 from .streams import is_reopenable
-from .waiting import in_thread, to_the_end
+from .waiting import acquired, in_thread, to_the_end
 
 _TRIES = 3  # of what may be repeated when its connection is lost
 _KILL_WITHIN = 5.0  # seconds for ending a remote command
@@ -164,7 +164,7 @@ class SshProtocol(RemoteProtocol):
 
     async def _run_alone(self, run: RemoteRun, input: Source, output: Sink | None) -> Completed:
         check_connection(self.params)
-        directory = await in_thread(make_private_directory)
+        directory = await acquired(make_private_directory, remove_directory)
         try:
             async with asyncio.timeout(None) as no_deadline, answering(self.params, directory, no_deadline) as env:
                 done = await run.run(login_argv(self.params, log_path(directory)), input, output, env)

@@ -38,3 +38,15 @@ async def in_thread(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
     what the clean-up removes.
     """
     return await to_the_end(to_thread.run_sync(function, *arguments))
+
+
+async def acquired(make: Callable[[*Ts], T], undo: Callable[[T], None], *arguments: *Ts) -> T:
+    """Make something in a thread; if this task is cancelled meanwhile, what was made is undone."""
+    made: list[T] = []
+    try:
+        await in_thread(lambda: made.append(make(*arguments)))
+    except asyncio.CancelledError:
+        for thing in made:
+            await in_thread(undo, thing)
+        raise
+    return made[0]

@@ -11,8 +11,9 @@ import stat
 import string
 import subprocess
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -605,3 +606,45 @@ async def test_cancelled_download_leaves_nothing_half_done(protocol: RemoteProto
 def test_local_protocols_are_all_equal() -> None:
     assert LocalProtocol() == LocalProtocol() == pickle.loads(pickle.dumps(LocalProtocol()))
     assert len({LocalProtocol(), LocalProtocol()}) == 1
+
+
+@pytest.mark.parametrize("operation", ["run", "upload", "download", "create", "read"])
+async def test_cancelling_at_any_step_leaves_nothing(there_locally: Path, here: Path, operation: str) -> None:
+    protocol = LocalProtocol()
+    (there_locally / "file").write_text("x" * 1000)
+    (here / "new").write_text("y" * 1000)
+    started: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+        "run": lambda: protocol.run(["cat"], input=pieces()),
+        "upload": lambda: protocol.upload([here / "new"], f"{there_locally}/up"),
+        "download": lambda: protocol.download([f"{there_locally}/file"], here / "down"),
+        "create": lambda: protocol.create(f"{there_locally}/made", "z" * 1000),
+        "read": lambda: protocol.read(f"{there_locally}/file"),
+    }
+    await started[operation]()  # starts what stays: threads, and the watcher of child processes
+    before = os.listdir("/proc/self/fd")
+    for steps in range(200):
+        task = asyncio.create_task(started[operation]())
+        for _ in range(steps):
+            await asyncio.sleep(0 if steps < 20 else 0.0002)
+        task.cancel()
+        [end] = await asyncio.gather(task, return_exceptions=True)
+        assert end is None or isinstance(end, str | asyncio.CancelledError)
+        if not isinstance(end, asyncio.CancelledError):
+            break
+    assert steps > 5
+    await until(lambda: len(os.listdir("/proc/self/fd")) <= len(before) and not child_processes())
+    assert not leftovers(here) and not leftovers(there_locally)
+
+
+@pytest.fixture
+def there_locally(tmp_path: Path) -> Path:
+    """Another directory of this machine."""
+    directory = tmp_path / "there"
+    directory.mkdir()
+    return directory
+
+
+def child_processes() -> list[str]:
+    """List what this test process started for a protocol and has not reaped; the services are long-lived."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [pid for pid in children if (Path("/proc") / pid / "comm").read_text().strip() in ("cat", "sh", "tar", "mv")]

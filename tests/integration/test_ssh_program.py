@@ -170,8 +170,7 @@ async def test_login_ends_with_a_client_that_was_killed(sshd_bare: Sshd, tmp_pat
 
 async def test_login_ends_with_the_interpreter(sshd_bare: Sshd, tmp_path: Path, importable: None) -> None:
     argv = client_program(sshd_bare, tmp_path / "client.py", "")
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = await asyncio.create_subprocess_exec(*argv, **pipes)
+    process = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     stdout, stderr = await process.communicate()
     assert (process.returncode, stderr) == (0, b"")
     directory = stdout.decode().strip()

@@ -53,28 +53,20 @@ class Lane:
         """Submit all rounds; what an interruption leaves open is submitted again, as a user would."""
         for number in range(self.rounds):
             async with reach(self.server, self.proxy.port) as protocol:
-                plans = faults(self.seed * 1000 + number, self.cuts, 9000 + 4000 * self.size)
-                await asyncio.to_thread(self.proxy.push, *plans)
+                plans = list(faults(self.seed * 1000 + number, self.cuts, 9000 + 3000 * self.size))
+                unused = (await asyncio.to_thread(self.proxy.traffic)).planned
+                await asyncio.to_thread(self.proxy.push, *plans[unused:])
                 jobs = [make_job(protocol, self.root / f"{self.seed}-{number}-{i}") for i in range(self.size)]
-                await self._submit(jobs)
                 self.jobs += jobs
-
-    async def _submit(self, jobs: list[Job]) -> None:
-        while pending := [job for job in jobs if not job.ticket]:
-            for outcome in await submit_all(pending):
-                assert outcome is None or isinstance(outcome, PybatchException)
-        # Use up what is left of the faults, so that each round starts with its own.
-        while (await asyncio.to_thread(self.proxy.traffic)).planned:
-            await asyncio.to_thread(self.proxy.drop)
-            await asyncio.gather(jobs[0].state(), return_exceptions=True)
+                while pending := [job for job in jobs if not job.ticket]:
+                    for outcome in await submit_all(pending):
+                        assert outcome is None or isinstance(outcome, PybatchException)
 
 
 async def submit_through_faults(server: Sshd, make: MakeProxy, lanes: list[tuple[int, int, int]]) -> list[Lane]:
     """Run lanes side by side, each through a proxy of its own: (rounds, jobs a round, faults a round)."""
     root = server.home / f"cuts-{time.time_ns()}"
-    made = [
-        Lane(server, make(server.port), root, SEED + number, *numbers) for number, numbers in enumerate(lanes)
-    ]
+    made = [Lane(server, make(server.port), root, SEED + number, *numbers) for number, numbers in enumerate(lanes)]
     await asyncio.gather(*(lane.run() for lane in made))
     return made
 
@@ -108,7 +100,7 @@ async def test_submissions_survive_three_hundred_cuts(
     sshd: Sshd, slurm: SlurmCluster, proxy_factory: MakeProxy
 ) -> None:
     started = time.monotonic()
-    lanes = await submit_through_faults(sshd, proxy_factory, [(40, 1, 2)] * 3 + [(10, 20, 7)])
+    lanes = await submit_through_faults(sshd, proxy_factory, [(90, 1, 3)] * 3 + [(16, 12, 6)])
     cuts, jobs = await check(sshd, slurm, lanes, started)
     assert cuts >= 300
     assert jobs >= 200

@@ -63,6 +63,7 @@ _NEVER = 1 << 32  # seconds; Slurm's own times are no greater
 _NO_NODES = frozenset({"", "None assigned", "(null)", "N/A"})
 _SPAN = r"\d+(?:-\d+(?::[1-9]\d*)?)?"
 _ARRAY_ID = re.compile(rf"(\d+)_(?:(\d+)|\[({_SPAN}(?:,{_SPAN})*)(?:%\d+)?\])", re.ASCII)
+FOREIGN = "-"  # stands for the token of a job that was not submitted by this library
 _TOKEN = re.compile(r"\.pybatch_async/([0-9a-f]{32}(?:-\d+)?)\.cmd")
 
 
@@ -72,7 +73,7 @@ class Row:
 
     :param job_id: the id of the job, or of the array.
     :param indices: the indices of the array that the row is about; empty for a job that is no array.
-    :param token: our name of the job; "" where the answer does not show it.
+    :param token: our name of the job; FOREIGN where it has none, "" where the answer does not show it.
     :param info: what the row tells; None where its state says nothing of the job.
     """
 
@@ -136,8 +137,16 @@ def _row(
         submit, start, end = times
         ended = _time(end) if is_final else None
         info = JobInfo(job, state, word, exit_code, reason, nodes, _time(submit), _time(start), ended, restarts)
+    return Row(*array, _token(command), info)
+
+
+def _token(command: str) -> str:
+    """Return the token that a command shows; one that shows none is not ours. Old versions of sacct tell no command."""
     token = _TOKEN.search(command)
-    return Row(*array, token[1] if token else "", info)
+    if token:
+        return token[1]
+    is_command = command.startswith(("/", "(null)", "sbatch ", "srun ", "salloc "))
+    return FOREIGN if is_command else ""
 
 
 def parse_job_id(text: str) -> tuple[str, tuple[int, ...]] | None:

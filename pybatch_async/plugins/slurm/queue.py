@@ -30,9 +30,14 @@ _CLOCKS_APART = 2 * 86400.0  # seconds by which the clocks of front-end and cont
 
 
 class SlurmQueue(HostQueue):
-    """Submit, watch and cancel the jobs of one front-end; see HostQueue for what can be set."""
+    """Submit, watch and cancel the jobs of one front-end; see HostQueue for what can be set.
+
+    :cvar settling: seconds for which a controller that answers must not know a job whose sbatch was interrupted, until
+        that job does not exist and may be submitted anew.
+    """
 
     plugins: ClassVar[frozenset[str]] = frozenset({"slurm"})
+    settling: float = 30.0
 
     def __init__(self, protocol: GenericProtocol) -> None:
         super().__init__(protocol)
@@ -88,7 +93,7 @@ class SlurmQueue(HostQueue):
         return reports
 
     def _submission(self, units: list[Unit]) -> Submission:
-        return Submission(self.host, self.run, self._find, self.patience, units)
+        return Submission(self.host, self.run, self._find, self.patience, self.settling, units)
 
     async def _cancel(self, targets: Sequence[tuple[JobRecord, int | None]]) -> None:
         ids = [each for job, index in targets for each in _ids(job, index)]

@@ -26,7 +26,6 @@ from .answers import Answer, Record, is_limit, is_unreached, parse_answer
 from .script import Part, parts, render
 from .scripts import UNPACK, driver, new_nonce, script
 
-_SETTLE = 30.0  # seconds for which a controller that answers does not know a job until that does not exist
 _FOREIGN = 600.0  # seconds after which a driver on another front-end, which can not be seen from here, has ended
 
 Run = Callable[..., Awaitable[str]]
@@ -75,12 +74,14 @@ class Submission:
     :param run: runs a command on the host.
     :param find: asks squeue and sacct for the jobs since a time and returns their ids by token.
     :param patience: seconds for which what may pass is tried again.
+    :param settling: seconds for which a controller that answers must not know a job, for it not to exist.
     """
 
     host: str
     run: Run
     find: Find
     patience: float
+    settling: float
     units: list[Unit] = field(default_factory=list)
 
     async def carry_out(self) -> None:
@@ -89,7 +90,7 @@ class Submission:
         end = loop.time() + self.patience
         is_begun = any(unit.job.attempts > 1 for unit in self.units)
         async for pause in pauses():
-            is_late = loop.time() + pause > end + (2 * _SETTLE if any(unit.is_unclear for unit in self.units) else 0)
+            is_late = loop.time() + pause > end + (2 * self.settling if any(unit.is_unclear for unit in self.units) else 0)
             try:
                 await self._go_on(is_begun)
             except (ConnectionFailed, CommandTimedOut, StateUnknown) as error:
@@ -227,7 +228,7 @@ class Submission:
         for unit in units:
             unit.job_id = found.get(unit.token, "")
             unit.absent_since = now if unit.absent_since is None else unit.absent_since
-        gone = [unit for unit in units if not unit.job_id and now - (unit.absent_since or now) >= _SETTLE]
+        gone = [unit for unit in units if not unit.job_id and now - (unit.absent_since or now) >= self.settling]
         if gone:
             await self._look_up(gone, "clear")
         for unit in gone:
@@ -270,7 +271,8 @@ def ticket_of(units: Sequence[Unit]) -> Ticket | PybatchException:
             f"{failed[0].job}: whether it was submitted is not known, since sbatch gave no clear answer.{said} "
             f"Submit it again later: it is adopted if it exists."
         )
-    return SubmitFailed(f"{failed[0].job}: the Slurm controller can not be reached. Submit it again later.", True)
+    what = "neither the Slurm controller nor an sbatch that other jobs wait for answered in time"
+    return SubmitFailed(f"{failed[0].job}: it was not submitted: {what}. Submit it again later.", True)
 
 
 def _members(units: Iterable[Unit]) -> list[Member]:

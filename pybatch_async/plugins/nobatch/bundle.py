@@ -9,14 +9,8 @@ import json
 from functools import cache
 from importlib.resources import files
 
-_PARTS = (
-    ["manager.py"]
-    + ["host/__init__.py"]
-    + [
-        f"host/{part}.py"
-        for part in ("calling", "command", "identity", "keeper", "kernel", "schedule", "shepherd", "store", "unpack")
-    ]
-)
+_HOST = "__init__ calling command crew identity keeper kernel ledger schedule shepherd store unpack".split()
+_PARTS = ["manager.py", *(f"host/{part}.py" for part in _HOST)]
 
 # Python 2 has to get through this far enough to say that it is too old.
 _BOOT = """\

@@ -11,7 +11,7 @@ import os
 import sys
 
 from .host import calling, identity
-from .host.store import MARK, Refused, Store, absolute, default_root, host_name, is_full, raw, text
+from .host.store import MARK, Refused, Store, absolute, default_root, home, host_name, is_full, raw, text
 
 
 def main(verb, mark, stream):
@@ -21,7 +21,10 @@ def main(verb, mark, stream):
     :param mark: what begins the line of the answer.
     :param stream: where the request comes from.
     """
-    base = os.fsencode(os.getcwd())
+    try:
+        base = os.getcwdb()
+    except OSError:  # a shell can stand in a directory that was removed
+        base = home()
     try:
         request = json.loads(stream.readline().decode("ascii"))
         answer = VERBS[verb](Store(default_root()).open(), request, base, stream)

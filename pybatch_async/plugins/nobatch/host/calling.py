@@ -25,7 +25,6 @@ def wake(store):
 def _is_served(store):
     import socket  # here, since it is slow to import and seldom needed
 
-    here = os.getcwd()
     try:
         os.chdir(store.root)  # the name of a socket has at most 107 bytes
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
@@ -37,8 +36,6 @@ def _is_served(store):
     except (ConnectionError, FileNotFoundError, BlockingIOError):
         time.sleep(0.002)
         return False
-    finally:
-        os.chdir(here)
 
 
 def _stuck(store):

@@ -9,8 +9,8 @@ import select
 import signal
 import time
 
-from . import command, identity, kernel
-from .store import raw, task_name
+from . import calling, command, identity, kernel
+from .store import Refused, raw, task_name
 
 LOST = "LOST"  # somebody else has started the task
 RUNNING = "RUNNING"
@@ -88,7 +88,14 @@ class Shepherd:
             os.close(record)
         os.chdir("/")
         self._tell(name, index, word, stays)
-        return stays
+        if self.orders is None:
+            self._call_for_a_keeper()
+        return stays and self.orders is not None
+
+    def _call_for_a_keeper(self):
+        """Have somebody go on with the queue, since the keeper that this process served was killed."""
+        with contextlib.suppress(OSError, Refused):
+            calling.wake(self.store)
 
     def _claim(self, name, index):
         claim = {"by": identity.identify(os.getpid()), "boot": identity.boot_id(), "began": identity.now()}

@@ -226,3 +226,19 @@ async def test_a_submit_limit_of_the_cluster_is_waited_out(sshd: Sshd, tmp_path:
         sweep = Sweep(grid(a=range(6)), make, protocol=protocol, journal=tmp_path / "journal", collect=output)
         rows = await sweep.run()
     assert [(row["state"], row["result"], row["error"]) for row in rows] == [("FINISHED", str(a), "") for a in range(6)]
+
+
+async def test_the_example_goes_on_where_it_was(host: NobatchHost) -> None:
+    async def example() -> list[str]:
+        argv = [sys.executable, str(ROOT / "examples" / "sweep.py"), "--directory", str(host.root / "swept")]
+        process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+        output, _ = await process.communicate()
+        assert process.returncode == 0
+        return output.decode().splitlines()
+
+    first = await example()
+    assert first[0].split() == ["r", "steps", "state", "exit_code", "result", "error"]
+    assert first[-1].split() == ["4", "100000", "FINISHED", "0", "0.693164"]
+    written = (host.root / "swept" / "4.0_100000" / "logs" / "output.log").stat().st_mtime_ns
+    assert await example() == first
+    assert (host.root / "swept" / "4.0_100000" / "logs" / "output.log").stat().st_mtime_ns == written

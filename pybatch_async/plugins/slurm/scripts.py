@@ -14,12 +14,14 @@ from ...protocols.archive import END
 # Unpack an archive beside links to the places that work directories start from, then let its driver run. Where what
 # many jobs share is not whole, nothing is done; what tar could not write for single jobs, the driver tells.
 UNPACK = (
-    'umask 022; d=$(mktemp -d "${TMPDIR:-/tmp}/pybatch_async.XXXXXXXX") || exit 74; '
+    'd=$(mktemp -d "${TMPDIR:-/tmp}/pybatch_async.XXXXXXXX") || exit 74; '
+    # What is left behind when the connection is cut goes away before anybody is told of it, who may be gone too.
+    'trap "rm -rf \\"$d\\"; exit 75" HUP INT PIPE TERM; '
     'ln -s "$PWD" "$d/rel"; ln -s "$HOME" "$d/home"; ln -s / "$d/abs"; '
     'if LC_ALL=C TAR_OPTIONS=--quoting-style=literal tar -xPf - -C "$d" 2> "$d/errors"; then : > "$d/errors"; '
     'elif echo "tar failed" >> "$d/errors"; then grep -qE "(^|[ \'])(own|blobs)/" "$d/errors" && rm -f "$d/{end}"; '
     'else rm -f "$d/{end}"; fi; [ -e "$d/{end}" ] && exec /bin/sh "$d/own/driver.sh" "$1" "$d"; '
-    'echo "$1 torn $(head -n 1 "$d/errors")"; rm -rf "$d"'
+    'e=$(head -n 1 "$d/errors"); rm -rf "$d"; echo "$1 torn $e"'
 ).replace("{end}", END)
 
 

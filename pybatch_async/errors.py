@@ -50,7 +50,7 @@ class CommandFailed(PybatchException):
         self.stderr = stderr
 
     def __str__(self) -> str:
-        return f"Error {self.returncode} on {self.host} from the command {self._command()}: {self._said()}"
+        return f"Error {self.returncode} on {self.host}, command: {self._command()}: {self._said()}"
 
     def _command(self) -> str:
         text = shlex.join(self.argv)

@@ -31,7 +31,7 @@ def test_the_errors_are_also_what_python_calls_them() -> None:
 
 
 def test_a_failed_command_names_command_host_code_and_what_it_said() -> None:
-    assert str(FAILED) == "Error 3 on gaia from the command sbatch 'a b': oops"
+    assert str(FAILED) == "Error 3 on gaia, command: sbatch 'a b': oops"
     assert (FAILED.argv, FAILED.host, FAILED.returncode, FAILED.stdout) == (["sbatch", "a b"], "gaia", 3, "out")
 
 

@@ -17,6 +17,7 @@ class ParamikoProtocol(GenericProtocol):
     def __init__(self, params: pb.ConnectionParameters) -> None:
         super().__init__(pb.AsyncsshProtocol(params))
         self._host = params.host
+        self.open()  # Bridge: pybatch_async connects at the first use
 
     def open(self) -> None:
         """Connect now."""

@@ -16,6 +16,5 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 add_module_names = False
-suppress_warnings = ["toc.empty_glob"]
 # What is said of types outside this library is not linked, so that building takes no network.
 nitpick_ignore_regex = [("py:(class|obj|exc)", r"(?!pybatch_async).*")]

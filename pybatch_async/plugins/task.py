@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from ..errors import StateUnknown
 from ..states import JobInfo, JobState
 from .ticket import Report
 
@@ -76,7 +77,12 @@ class Task:
     async def info(self) -> JobInfo:
         """Return all that the scheduler tells of the task."""
         report = await self._job.task_report()
-        return report.infos[self._index] if report else JobInfo("", await self._job.state())
+        if report is None:
+            return JobInfo("", await self._job.state())
+        info = report.infos[self._index]
+        if info.state is JobState.IN_PROCESS:
+            raise StateUnknown(f"{self}: nobody knows it at the moment; ask again in a while.")
+        return info
 
     def known(self) -> JobInfo:
         """Return what is known of the task without asking its host: what the last look told."""

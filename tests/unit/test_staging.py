@@ -19,7 +19,8 @@ PATHS = st.lists(st.sampled_from(["a", "b c", ".", "..", "é", "~"]), max_size=4
     ("directory", "place"),
     [
         ("w", "rel/w"), ("./w/", "rel/w"), ("/scratch/w", "abs/scratch/w"), ("//scratch/w", "abs/scratch/w"),
-        ("~/w", "home/w"), ("~", "home/."), ("~/", "home/."), ("~//w", "home/w"), ("~/../w", "home/../w"), ("./~", "rel/~"), (".", "rel/."), ("a/../w", "rel/w"), ("../w", "rel/../w"),
+        ("~/w", "home/w"), ("~", "home/."), ("~/", "home/."), ("~//w", "home/w"), ("~/../w", "home/../w"),
+        ("./~", "rel/~"), (".", "rel/."), ("a/../w", "rel/w"), ("../w", "rel/../w"),
         ("a/~/w", "rel/a/~/w"), ("~user/w", "rel/~user/w"),
     ],
 )  # fmt: skip

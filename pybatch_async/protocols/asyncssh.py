@@ -14,10 +14,10 @@ from ..errors import CommandTimedOut, ConnectionFailed
 from ..parameters import ConnectionParameters
 from ..quoting import framed_line
 from ..validation import check_connection
-from .channel import Channel, ChannelLost, NotRun
-from .connections import Connections
+from .connecting.channel import Channel, ChannelLost, NotRun
+from .connecting.connections import Connections
+from .connecting.login import Link, Login
 from .framing import Frame, new_mark
-from .login import Link, Login
 from .pool import Limits
 from .remote import Completed, RemoteProtocol, Sink, Source
 

@@ -13,15 +13,15 @@ from typing import Self
 from ..errors import AuthenticationFailed, CommandFailed, ConnectionFailed, HostKeyUnknown
 from ..interfaces import Input
 from ..quoting import check_argv
-from . import scripts
 from .archive import tar_stream
-from .copying import Receiver, batches, check_entries, check_path, expected_names, packed_entries
+from .files import scripts
+from .files.copying import Receiver, batches, check_entries, check_path, expected_names, packed_entries
+from .files.placing import Target, find_target
+from .files.transfer_errors import is_harmless, raise_for
 from .framing import Frame, new_mark
-from .placing import Target, find_target
 from .streams import Completed as Completed
 from .streams import Sink as Sink
 from .streams import Source as Source
-from .transfer_errors import is_harmless, raise_for
 from .waiting import in_thread
 
 _ATTEMPTS = 3  # at a download whose connection is lost under way

@@ -16,16 +16,16 @@ from ..errors import CommandTimedOut, ConfigurationError, ConnectionFailed, Pyba
 from ..parameters import ConnectionParameters
 from ..validation import check_connection
 from .framing import new_mark
-from .gate import Gate
-from .master import Master
-from .openssh import login_argv, shared_argv
-from .openssh_errors import explain, is_not_shared
-from .openssh_login import NotShared, answering, dial, log_path, pauses, read_log, remove_directory
-from .private import make_private_directory
+from .openssh.errors import explain, is_not_shared
+from .openssh.gate import Gate
+from .openssh.login import NotShared, answering, dial, log_path, pauses, read_log, remove_directory
+from .openssh.master import Master
+from .openssh.options import login_argv, shared_argv
+from .openssh.private import make_private_directory
+from .openssh.remote_run import Ending, RemoteRun, killer
+from .openssh.single_flight import SingleFlight
 from .process import CannotStart
 from .remote import Completed, RemoteProtocol, Sink, Source
-from .remote_run import Ending, RemoteRun, killer
-from .single_flight import SingleFlight
 from .streams import is_reopenable
 from .waiting import acquired, in_thread, to_the_end
 

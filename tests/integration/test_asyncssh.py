@@ -15,9 +15,9 @@ import pytest
 
 from pybatch_async import CommandFailed, CommandTimedOut, ConnectionFailed, ConnectionParameters
 from pybatch_async.protocols.asyncssh import AsyncsshProtocol
-from pybatch_async.protocols.connections import Connections
+from pybatch_async.protocols.connecting.connections import Connections
+from pybatch_async.protocols.connecting.login import Login
 from pybatch_async.protocols.decisions import Limits
-from pybatch_async.protocols.login import Login
 from pybatch_async.protocols.remote import Completed, Sink, Source
 from tests.conftest import MakeProxy, MakeSshd
 from tests.services.proxy import Plan

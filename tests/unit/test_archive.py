@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import pybatch_async as pb
 from pybatch_async.protocols.archive import CHUNK, END, Member, tar_stream
-from pybatch_async.protocols.copying import Receiver, expected_names
-from pybatch_async.protocols.placing import Target, find_target
-from pybatch_async.protocols.unpack import Unpacker
+from pybatch_async.protocols.files.copying import Receiver, expected_names
+from pybatch_async.protocols.files.placing import Target, find_target
+from pybatch_async.protocols.files.unpack import Unpacker
 
 NAMES = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="/\0"), min_size=1, max_size=60).filter(
     lambda name: name not in (".", "..") and len(name.encode()) <= 255

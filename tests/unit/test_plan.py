@@ -9,8 +9,8 @@ import asyncssh
 import pytest
 
 from pybatch_async import ConfigurationError, ConnectionParameters
-from pybatch_async.protocols.hostkeys import KnownHosts, known_hosts_files
-from pybatch_async.protocols.plan import Target, make_plan
+from pybatch_async.protocols.connecting.hostkeys import KnownHosts, known_hosts_files
+from pybatch_async.protocols.connecting.plan import Target, make_plan
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncssh
 
-from ..parameters import ConnectionParameters
+from ...parameters import ConnectionParameters
 from .hostkeys import KnownHosts, known_hosts_files
 from .keys import KeyFiles, find_keys
 

@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator
 
 import asyncssh
 
-from .framing import Frame
-from .remote import Completed, Sink, Source
+from ..framing import Frame
+from ..remote import Completed, Sink, Source
 
 _HELD = 1 << 20  # bytes of output that wait for a slow sink before the host is asked to pause
 _PIECE = 1 << 16  # bytes of input given to the channel at a time

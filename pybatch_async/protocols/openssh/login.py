@@ -11,16 +11,16 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from ..errors import AuthenticationFailed, ConnectionFailed
-from ..parameters import ConnectionParameters
-from ..validation import check_connection
+from ...errors import AuthenticationFailed, ConnectionFailed
+from ...parameters import ConnectionParameters
+from ...validation import check_connection
+from ..process import run_process
+from ..waiting import acquired, in_thread, to_the_end
 from .askpass import Askpass
+from .errors import Failure, explain
 from .master import Master
-from .openssh import can_answer, login_argv, resolve_argv
-from .openssh_errors import Failure, explain
+from .options import can_answer, login_argv, resolve_argv
 from .private import make_private_directory
-from .process import run_process
-from .waiting import acquired, in_thread, to_the_end
 
 _MOST_LOG = 1024 * 1024
 

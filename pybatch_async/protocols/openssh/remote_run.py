@@ -12,10 +12,10 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from enum import Enum
 
-from ..quoting import command_line
-from .framing import Frame
-from .process import run_process
-from .streams import Completed, Sink, Source, Tail, is_reopenable, opened
+from ...quoting import command_line
+from ..framing import Frame
+from ..process import run_process
+from ..streams import Completed, Sink, Source, Tail, is_reopenable, opened
 
 SSH_FAILED = 255
 # `exec` in a subshell: a program of that name is run, never the shell's own echo. One line without "!" and "\".

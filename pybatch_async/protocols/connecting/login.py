@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import asyncssh
 
-from ..errors import HostKeyUnknown, PybatchException
-from ..parameters import ConnectionParameters
+from ...errors import HostKeyUnknown, PybatchException
+from ...parameters import ConnectionParameters
 from .client import Client, Secrets
 from .failures import LoginFailed, Progress, prompt_failed, timed_out, told
 from .hostkeys import unverified

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from ..errors import ConfigurationError, PathMissing, TransferFailed
-from ..parameters import entry_name
-from .archive import CHUNK, Member
-from .framing import Frame
+from ...errors import ConfigurationError, PathMissing, TransferFailed
+from ...parameters import entry_name
+from ..archive import CHUNK, Member
+from ..framing import Frame
+from ..waiting import acquired, in_thread
 from .placing import Target, make_part, place, remove_part
 from .unpack import Unpacker
-from .waiting import acquired, in_thread
 
 _LONGEST_BATCH = 16 * 1024  # bytes; quoting makes them five times as many at worst, and 128 KiB is the limit
 

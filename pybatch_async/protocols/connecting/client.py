@@ -11,7 +11,7 @@ from pathlib import Path
 
 import asyncssh
 
-from ..parameters import Prompt
+from ...parameters import Prompt
 from .failures import Progress
 from .keys import open_key
 

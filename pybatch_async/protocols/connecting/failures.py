@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import asyncssh
 
-from ..errors import AuthenticationFailed, ConfigurationError, ConnectionFailed, PybatchException
+from ...errors import AuthenticationFailed, ConfigurationError, ConnectionFailed, PybatchException
 
 _DROPPED = (
     "dropped the connection before the login, as sshd does while too many logins are under way (MaxStartups) or for "

@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from ..errors import ConnectionFailed
+from ...errors import ConnectionFailed
 
 _LONGEST = 60  # a socket's path has 104 bytes on some systems, and ssh appends 17 characters while it makes one
 

@@ -7,7 +7,7 @@ import math
 import shlex
 from collections.abc import Sequence
 
-from ..parameters import ConnectionParameters
+from ...parameters import ConnectionParameters
 
 
 def login_argv(params: ConnectionParameters, log: str) -> list[str]:

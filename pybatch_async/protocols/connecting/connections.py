@@ -8,10 +8,10 @@ import weakref
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
-from ..errors import ConnectionFailed, PybatchException
+from ...errors import ConnectionFailed, PybatchException
+from ..pool import Assign, Close, Dial, Limits, Pool, Refuse
 from .failures import LoginFailed
 from .login import Link, Login
-from .pool import Assign, Close, Dial, Limits, Pool, Refuse
 
 _CLOSE_SECONDS = 5.0
 _CLOSED = "The connections were closed while the operation waited for one."

@@ -7,8 +7,8 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from ..errors import AuthenticationFailed, ConfigurationError, ConnectionFailed, HostKeyUnknown, PybatchException
-from ..parameters import ConnectionParameters
+from ...errors import AuthenticationFailed, ConfigurationError, ConnectionFailed, HostKeyUnknown, PybatchException
+from ...parameters import ConnectionParameters
 
 _DENIED = re.compile(r"^(?:(\S+@\S+): )?Permission denied \(([^)]*)\)|Too many authentication failures", re.M)
 _SERVER_KEY = re.compile(r"debug1: Server host key: (\S+) (\S+)")

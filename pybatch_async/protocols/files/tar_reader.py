@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..errors import TransferFailed
+from ...errors import TransferFailed
 
 _RECORD = tarfile.BLOCKSIZE
 _LONGEST_TEXT = 1024 * 1024  # of a name or a pax header

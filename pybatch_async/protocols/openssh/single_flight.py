@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from .waiting import to_the_end
+from ..waiting import to_the_end
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import PathMissing, TransferFailed
-from .archive import PART
+from ...errors import PathMissing, TransferFailed
+from ..archive import PART
 
 
 @dataclass(frozen=True, slots=True)

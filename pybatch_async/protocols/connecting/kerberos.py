@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..errors import AuthenticationFailed, ConfigurationError
+from ...errors import AuthenticationFailed, ConfigurationError
 
 
 async def get_ticket(host: str) -> None:

@@ -9,8 +9,8 @@ import stat
 import tarfile
 from pathlib import Path
 
-from ..errors import TransferFailed
-from .archive import PART
+from ...errors import TransferFailed
+from ..archive import PART
 from .tar_reader import Entry, TarReader
 
 

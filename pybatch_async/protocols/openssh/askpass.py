@@ -16,8 +16,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
-from ..parameters import ConnectionParameters
-from .waiting import to_the_end
+from ...parameters import ConnectionParameters
+from ..waiting import to_the_end
 
 _HELPER = """\
 import socket, sys

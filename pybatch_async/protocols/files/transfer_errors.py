@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..errors import PathMissing, TransferFailed
+from ...errors import PathMissing, TransferFailed
 from .scripts import verdict
 
 _MISSING = {

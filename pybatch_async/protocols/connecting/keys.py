@@ -9,7 +9,7 @@ from pathlib import Path
 
 import asyncssh
 
-from ..errors import ConfigurationError
+from ...errors import ConfigurationError
 
 _USUAL = ("id_ed25519_sk", "id_ecdsa_sk", "id_ed25519", "id_ecdsa", "id_rsa")
 

@@ -102,7 +102,9 @@ class Poller(Generic[Key, Report]):
         self._polling = polling
         self._companions = companions
         self._watches: dict[Key, _Watch[Report]] = {}
-        self._seen: WeakKeyDictionary[Key, tuple[float, Report]] = WeakKeyDictionary()
+        # Two mappings, since a tuple for each key and tick would wake Python's garbage collector too often.
+        self._seen: WeakKeyDictionary[Key, Report] = WeakKeyDictionary()
+        self._seen_at: WeakKeyDictionary[Key, float] = WeakKeyDictionary()
         self._absences: WeakKeyDictionary[Key, _Absence] = WeakKeyDictionary()
         self._runner: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
@@ -114,8 +116,8 @@ class Poller(Generic[Key, Report]):
         :raises StateUnknown: nobody knows it at the moment.
         :raises JobLost: nobody has known it for `Polling.grace` seconds.
         """
-        when, report = self._seen.get(key, (float("-inf"), None))
-        if report is not None and asyncio.get_running_loop().time() - when < self._polling().shortest:
+        report = self._seen.get(key)
+        if report is not None and asyncio.get_running_loop().time() - self._seen_at[key] < self._polling().shortest:
             await asyncio.sleep(0)  # a caller that looks in a tight loop must not stall the others
             return report
         return await self._join(key, None)
@@ -233,7 +235,7 @@ class Poller(Generic[Key, Report]):
             self._seen.pop(key, None)
             return self._absent(key, now) if report is None else self._unanswered(key, report)
         self._absences.pop(key, None)
-        self._seen[key] = (now, report)
+        self._seen[key], self._seen_at[key] = report, now
         watch = self._watches.get(key)
         if watch is not None and report.state is not watch.state:
             watch.state, watch.changed = report.state, now

@@ -173,6 +173,7 @@ async def watch_crowd(count: int, ticks: int, polling: Polling | None = None, is
     if is_frozen:
         gc.collect()
         gc.freeze()
+        await asyncio.sleep(10 * _BEAT)
     start = heart.take()
     cpu = time.process_time()
     await _ticks(cluster, ticks)

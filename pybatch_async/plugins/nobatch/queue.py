@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from ...errors import CommandFailed, CommandTimedOut, PybatchException, StateUnknown, SubmitFailed
 from ...interfaces import GenericProtocol
+from ...parameters import LaunchParameters
 from ...protocols.archive import tar_stream
 from ...protocols.framing import new_mark
+from ...protocols.local import LocalProtocol
 from ..poller import Polling
 from ..queue import HostQueue
 from ..staging import Staged, stage
@@ -20,6 +23,7 @@ from .records import described, placement, record_name, report_of, ticket_of
 
 _SHORT = 120.0  # seconds for a call that moves no files
 _SUBMISSION = 3600.0
+_DEFAULT = LaunchParameters([], "").python_exe
 
 
 class NobatchQueue(HostQueue):
@@ -41,15 +45,15 @@ class NobatchQueue(HostQueue):
 
     async def submit_many(self, jobs: list[JobRecord]) -> Sequence[Ticket | Exception]:
         """Submit jobs; one that has a record on the host already is adopted, never submitted twice."""
-        return await _by_python(jobs, lambda job: job.params.python_exe, self._submit_group)
+        return await _by_python(jobs, self._python, self._submit_group)
 
     async def cancel_many(self, targets: list[tuple[JobRecord, int | None]]) -> Sequence[None | Exception]:
         """Cancel jobs, or single tasks of them."""
-        return await _by_python(targets, lambda target: target[0].params.python_exe, self._cancel_group)
+        return await _by_python(targets, lambda target: self._python(target[0]), self._cancel_group)
 
     async def query(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report]:
         """Return what is known of each job; leave out a job that nobody knows."""
-        reports = await _by_python(jobs, lambda job: job.params.python_exe, self._query_group)
+        reports = await _by_python(jobs, self._python, self._query_group)
         failures = [report for report in reports if isinstance(report, Exception)]
         if len(failures) == len(jobs) and failures:
             raise failures[0]
@@ -58,9 +62,15 @@ class NobatchQueue(HostQueue):
     async def locate(self, job: JobRecord, revoke: bool) -> Ticket | None:
         """Find out whether a job whose submission was interrupted exists."""
         request = {"token": job.token, "revoke": revoke}
-        answer = await self.repeat(lambda: self._call(job.params.python_exe, "locate", request))
+        answer = await self.repeat(lambda: self._call(self._python(job), "locate", request))
         _refuse(answer, StateUnknown, self.host)
         return ticket_of(answer["job"]) if answer["job"] else None
+
+    def _python(self, job: JobRecord) -> str:
+        """Return the interpreter for the manager; on this machine, unless another one is named, the one that runs."""
+        named = job.params.python_exe
+        is_own = named == _DEFAULT and isinstance(self.protocol, LocalProtocol) and not hasattr(sys, "frozen")
+        return sys.executable if is_own and sys.executable else named
 
     async def _submit_group(self, python: str, jobs: list[JobRecord]) -> Sequence[Ticket | Exception]:
         staged = stage(placement(job) for job in jobs)

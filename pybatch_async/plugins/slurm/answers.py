@@ -18,7 +18,7 @@ _AMBIGUOUS = re.compile(
     r"Insane message|Header lengths|Protocol authentication|\((send|receive|shutdown) failure\)|Connection reset|"
     r"Broken pipe|onnection timed out|Unspecified error|nable to contact"
 )
-_CUT = re.compile(r"EOF|short read|truncated|tar failed|does not look like")
+_CUT = re.compile(r"EOF|short read|truncated|does not look like")
 
 
 def framed(text: str, nonce: str) -> Iterator[str]:

@@ -18,10 +18,10 @@ UNPACK = (
     # What is left behind when the connection is cut goes away before anybody is told of it, who may be gone too.
     'trap "rm -rf \\"$d\\"; exit 75" HUP INT PIPE TERM; '
     'ln -s "$PWD" "$d/rel"; ln -s "$HOME" "$d/home"; ln -s / "$d/abs"; '
-    'if LC_ALL=C TAR_OPTIONS=--quoting-style=literal tar -xPf - -C "$d" 2> "$d/errors"; then : > "$d/errors"; '
-    'elif echo "tar failed" >> "$d/errors"; then grep -qE "(^|[ \'])(own|blobs)/" "$d/errors" && rm -f "$d/{end}"; '
+    'if e=$(LC_ALL=C TAR_OPTIONS=--quoting-style=literal tar -xPf - -C "$d" 2>&1); then : > "$d/errors"; '
+    'elif echo "$e" > "$d/errors"; then grep -qE "(^|[ \'])(own|blobs)/" "$d/errors" && rm -f "$d/{end}"; '
     'else rm -f "$d/{end}"; fi; [ -e "$d/{end}" ] && exec /bin/sh "$d/own/driver.sh" "$1" "$d"; '
-    'e=$(head -n 1 "$d/errors"); rm -rf "$d"; echo "$1 torn $e"'
+    'echo "$1 torn $(echo "$e" | tail -n 3 | paste -sd " " -)"; rm -rf "$d"'
 ).replace("{end}", END)
 
 

@@ -46,7 +46,7 @@ submit() {
     record=.pybatch_async/$token
     if [ -e "$record" ]; then
         show
-    elif lack=$(missing_files); then
+    elif [ -s "$spool/errors" ] && lack=$(missing_files); then
         say failed "$token" "its files could not be written: $lack"
     elif claim; then
         if printf 'begin %s %s %s\n' "$$" "$host" "$began" 2> /dev/null >> "$record"; then
@@ -75,7 +75,7 @@ run_sbatch() {
 
 # What tar, mkdir and cp had to say of this job's files: a job must not start on files that are not whole.
 missing_files() {
-    [ -s "$spool/errors" ] && grep -F -m 1 -e "$directory/" "$spool/errors"
+    grep -F -m 1 -e "$directory/" "$spool/errors"
 }
 
 # A part of an array that was split to honour max_simul_jobs starts after the part before it.

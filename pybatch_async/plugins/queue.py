@@ -57,14 +57,13 @@ class HostQueue(ABC):
         """Return the queue of a protocol's host in the running event loop."""
         loop = asyncio.get_running_loop()
         queues = _queues.setdefault(protocol, {})
-        for key in [key for key, (other, _) in queues.items() if (it := other()) is None or it.is_closed()]:
-            del queues[key]
-        key = (cls, id(loop))
-        if key not in queues:
-            queues[key] = (ref(loop), cls(protocol))
-        found = queues[key][1]
-        assert isinstance(found, cls)
-        return found
+        found = queues.get((cls, id(loop)))
+        if found is None or found[0]() is not loop:
+            for key in [key for key, (other, _) in queues.items() if (it := other()) is None or it.is_closed()]:
+                del queues[key]
+            found = queues[cls, id(loop)] = (ref(loop), cls(protocol))
+        assert isinstance(found[1], cls)
+        return found[1]
 
     @property
     def protocol(self) -> GenericProtocol:

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import pybatch_async
 from pybatch_async import JobState, SubmitFailed
 from pybatch_async.plugins.nobatch import bundle
 from pybatch_async.plugins.nobatch.job import NobatchJob
@@ -116,23 +118,33 @@ def kill(*pids: int) -> None:
 # The keeper
 
 
-def test_every_job_of_two_clients_runs_exactly_once_while_keepers_are_killed(host: NobatchHost) -> None:
+def other_version(root: Path) -> dict[str, str]:
+    """Return the environment in which another version of the library is found, one with a manager of its own."""
+    copy = shutil.copytree(Path(pybatch_async.__file__).parent, root / "other" / "pybatch_async")
+    with (copy / "plugins/nobatch/host/store.py").open("a") as file:
+        file.write("# This version differs.\n")
+    return {**os.environ, "PYTHONPATH": str(root / "other")}
+
+
+def client(host: NobatchHost, name: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    command = [sys.executable, str(CLIENT), str(host.root), name, "250"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def test_jobs_of_two_clients_run_exactly_once_while_keepers_are_killed(host: NobatchHost) -> None:
     (host.root / "ran").mkdir()
-    clients = [
-        subprocess.Popen([sys.executable, str(CLIENT), str(host.root), name, "250"], stdout=subprocess.PIPE, text=True)
-        for name in ("left", "right")
-    ]
+    clients = [client(host, "left"), client(host, "right", other_version(host.root))]
     chance = random.Random(1)
     killed = 0
     while any(client.poll() is None for client in clients):
         time.sleep(chance.uniform(0.05, 0.5))
-        if pid := host.keeper():
-            host.kill_keeper()
-            killed += bool(pid)
+        killed += host.keeper() is not None
+        host.kill_keeper()
     assert [client.communicate()[0].split() for client in clients] == [["250", "250"]] * 2
     lines = [path.read_text() for path in (host.root / "ran").iterdir()]
     assert lines == ["ran\n"] * 500
     assert killed > 5
+    assert len(list((host.root / "cache" / "pybatch_async").glob("nobatch_*"))) == 2
 
 
 async def test_exit_code_is_recorded_without_a_keeper(host: NobatchHost) -> None:

@@ -464,6 +464,14 @@ async def test_missing_python_is_told_in_one_sentence(host: NobatchHost) -> None
         await host.job(["true"], "work", python_exe="cat").submit()
 
 
+async def test_python_2_is_told_in_one_sentence(host: NobatchHost) -> None:
+    old = host.root / "python"
+    old.write_text("#!/bin/sh\necho 'Unknown option: -I' >&2\necho 'Try python -h' >&2\nexit 2\n")
+    old.chmod(0o755)
+    with pytest.raises(SubmitFailed, match="Unknown option: -I.*python_exe has to name Python 3.6"):
+        await host.job(["true"], "work", python_exe=str(old)).submit()
+
+
 async def test_unwritable_state_is_told_in_one_sentence(host: NobatchHost, monkeypatch: pytest.MonkeyPatch) -> None:
     (host.root / "plain").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(host.root / "plain"))

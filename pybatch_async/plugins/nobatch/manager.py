@@ -26,6 +26,7 @@ def main(verb, mark, stream):
     except OSError:  # a shell can stand in a directory that was removed
         base = home()
     try:
+        identity.check()
         request = json.loads(stream.readline().decode("ascii"))
         answer = VERBS[verb](Store(default_root()).open(), request, base, stream)
     except Refused as error:

@@ -167,14 +167,16 @@ def _kind(verb: str) -> type[PybatchException]:
 
 def _translated(error: CommandFailed, python: str, host: str, verb: str) -> PybatchException:
     """Say what a manager that failed means to the user."""
-    said = error.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
+    lines = error.stderr.strip().splitlines() or ["it printed nothing"]
     if error.returncode in (126, 127):
         return _kind(verb)(
-            f"{python!r} can not be run on {host} ({said[0]}): install Python 3.6 or newer there, or set python_exe to "
-            f"the path of one."
+            f"{python!r} can not be run on {host} ({lines[-1]}): install Python 3.6 or newer there, or set "
+            f"python_exe to the path of one."
         )
+    said = lines[0] if "nknown option" in lines[0] else lines[-1]  # Python 2 does not know -I
     return _kind(verb)(
-        f"{python!r} on {host} ended with {error.returncode}: {said[0]}; python_exe has to name Python 3.6 or newer."
+        f"{python!r} on {host} ended with {error.returncode} ({said}): python_exe has to name Python 3.6 or newer "
+        f"there."
     )
 
 

@@ -13,13 +13,15 @@ _PATIENCE = 30.0  # seconds to wait for the keeper
 
 def wake(store):
     """Have the keeper look at the queue, and return once it has started what can start now."""
-    end = time.monotonic() + _PATIENCE
+    end, pause = time.monotonic() + _PATIENCE, 0.002
     while not _is_served(store):
         if time.monotonic() > end:
             raise _stuck(store)
         from . import keeper  # here, since it is seldom needed
 
         keeper.spawn(store)
+        time.sleep(pause)  # the first may have found another one that was just ending
+        pause = min(2 * pause, 0.5)
 
 
 def _is_served(store):
@@ -34,15 +36,13 @@ def _is_served(store):
     except socket.timeout as error:
         raise _stuck(store) from error
     except (ConnectionError, FileNotFoundError, BlockingIOError):
-        time.sleep(0.002)
         return False
 
 
 def _stuck(store):
-    pid = (store.read("keeper.lock", "") or "?").strip()
-    return Refused(
-        "The keeper of the queue in %s (process %s) does not answer: end that process." % (text(store.root), pid)
-    )
+    pid = (store.read("keeper.lock", "") or "").strip()
+    advice = "end process %s" % pid if is_there(store) else "keeper.log there may tell why"
+    return Refused("The keeper of the queue in %s does not answer: %s." % (text(store.root), advice))
 
 
 def revive(store):

@@ -8,6 +8,8 @@ import subprocess
 
 from .store import MARK, raw
 
+_posix_spawn = getattr(os, "posix_spawn", None)  # Python 3.8
+_DUP2 = getattr(os, "POSIX_SPAWN_DUP2", None)
 _RESET = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGQUIT", "SIGHUP", "SIGTERM")]
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -91,17 +93,12 @@ def _found(program, environment):
 
 def spawn(path, argv, environment, files):
     """Start a program in a session of its own; posix_spawn is several times faster than fork, but new."""
+    if _posix_spawn is None:
+        return _popen(path, argv, environment, files)
+    actions = [(_DUP2, file, number) for number, file in enumerate(files)]
     try:
-        return os.posix_spawn(
-            path,
-            argv,
-            environment,
-            file_actions=[(os.POSIX_SPAWN_DUP2, file, number) for number, file in enumerate(files)],
-            setsid=True,
-            setsigmask=[],
-            setsigdef=_RESET,
-        )
-    except (AttributeError, NotImplementedError):  # Python 3.6 and 3.7, or an old C library
+        return _posix_spawn(path, argv, environment, file_actions=actions, setsid=True, setsigmask=[], setsigdef=_RESET)
+    except NotImplementedError:  # an old C library
         return _popen(path, argv, environment, files)
 
 

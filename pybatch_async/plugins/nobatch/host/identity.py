@@ -4,9 +4,22 @@
 import os
 import time
 
+from .store import Refused
+
 OWN = "nobatch:"  # how the names of the queue's own processes begin (man 5 proc, comm)
 _DEAD = (b"Z", b"X")
 _BOOT_FILE = "/proc/sys/kernel/random/boot_id"
+
+
+def check():
+    """Refuse a host that tells nothing of its processes.
+
+    :raises Refused: it has no /proc.
+    """
+    if not os.path.exists("/proc/self/stat"):
+        raise Refused(
+            "The queue needs to know processes by /proc, which %s has not: it runs on Linux only." % os.uname()[0]
+        )
 
 
 def boot_id():

@@ -192,8 +192,9 @@ class Keeper:
         self.ledger.fold()
         with self.store.lock():
             if not self.store.names("jobs"):
-                for name in self.store.names("environments"):
-                    self.store.remove("environments", name)
+                for kind in ("environments", "tasks"):  # of the latter, what a killed keeper did not get to
+                    for name in self.store.names(kind):
+                        self.store.remove(kind, name)
         oldest = time.time() - _KEPT
         for kind in ("ended", "revoked", "tmp"):
             for name in self.store.names(kind):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Hosts and work directories in a bad state: a clear error, and a second submission that does not trip over the first."""
+"""Hosts and work directories in a bad state: clear errors, and second submissions that do not trip over the first."""
 
 from __future__ import annotations
 
@@ -97,9 +97,7 @@ async def test_no_job_starts_on_input_files_that_did_not_fit(
         await works(bad)
 
 
-async def test_a_full_temporary_directory_is_told(
-    make_sshd: MakeSshd, slurm: SlurmCluster, small_disk: Path
-) -> None:
+async def test_a_full_temporary_directory_is_told(make_sshd: MakeSshd, slurm: SlurmCluster, small_disk: Path) -> None:
     server = make_sshd(environment={**slurm.environment(), "TMPDIR": str(small_disk)})
     async with reach(server) as protocol:
         job = make_job(protocol, server.home / f"no-room-{time.time_ns()}")

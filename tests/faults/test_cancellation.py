@@ -20,7 +20,7 @@ from tests.services.sshd import Sshd
 
 
 @coroutine
-def cancelled_at(work: Coroutine[Any, Any, None], number: int) -> Generator[Any, Any, bool]:
+def cancelled_at(work: Coroutine[Any, Any, object], number: int) -> Generator[Any, Any, bool]:
     """Let a coroutine wait so many times, then have it cancelled where it waits; tell whether it came so far."""
     sent: Any = None
     for _ in range(number):

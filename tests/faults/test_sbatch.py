@@ -22,18 +22,18 @@ cue={directory}/cue
 if [ ! -e "$cue" ]; then exec {real} "$@"; fi
 doing=$(cat "$cue")
 rm "$cue"
-timeout='sbatch: error: Batch job submission failed: Socket timed out on send/recv operation'
+failed='sbatch: error: Batch job submission failed'
 case $doing in
     *after) {real} "$@" > /dev/null ;;
 esac
 case $doing in
-    timeout*) echo "$timeout" >&2; exit 1 ;;
+    timeout*) echo "$failed: Socket timed out on send/recv operation" >&2; exit 1 ;;
     killed*) kill -9 $$ ;;
     silent*) exit 0 ;;
     hang*) sleep 300 & wait ;;
     outlives) kill -9 $PPID; sleep 3; exec {real} "$@" ;;
-    unreached) echo 'sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)' >&2; exit 1 ;;
-    refused) echo 'sbatch: error: Batch job submission failed: Invalid qos specification' >&2; exit 1 ;;
+    unreached) echo "$failed: Unable to contact slurm controller (connect failure)" >&2; exit 1 ;;
+    refused) echo "$failed: Invalid qos specification" >&2; exit 1 ;;
     full) echo 'sbatch: error: AssocMaxSubmitJobLimit' >&2; exit 1 ;;
 esac
 """
@@ -67,7 +67,7 @@ async def submit_once(cue: Path, slurm: SlurmCluster, doing: str, patience: floa
     """Submit three jobs of which one meets a misbehaving sbatch; return the figures."""
     started = time.monotonic()
     protocol = local_queue(patience)
-    cue.write_text(doing)
+    await asyncio.to_thread(cue.write_text, doing)
     jobs = [make_job(protocol, cue.parent.parent / f"job{number}") for number in range(3)]
     for outcome in await submit_all(jobs):
         assert outcome is None or "hang" in doing and isinstance(outcome, StateUnknown | SubmitFailed), outcome
@@ -94,7 +94,7 @@ async def test_an_sbatch_that_hangs_is_ended_and_settled(double: Path, slurm: Sl
 @pytest.mark.parametrize(("doing", "is_transient"), [("refused", False), ("full", True)])
 async def test_a_refusal_is_told_at_once_and_leaves_no_trace(double: Path, doing: str, is_transient: bool) -> None:
     protocol = local_queue()
-    double.write_text(doing)
+    await asyncio.to_thread(double.write_text, doing)
     job = make_job(protocol, double.parent.parent / "job")
     with pytest.raises(SubmitFailed) as caught:
         await job.submit()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is told of jobs that the controller forgot, on a cluster that keeps no accounts and forgets after two seconds."""
+"""What is told of jobs that the controller forgot, on a cluster that keeps no accounts and forgets after 2 s."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ async def test_a_controller_that_lost_its_state_makes_no_job_finished(
 ) -> None:
     cluster = make_slurm(SlurmOptions(name="wiped", accounting=False, min_job_age=2))
     monkeypatch.setenv("SLURM_CONF", cluster.slurm_conf)
-    jobs = [make_job(reach_local(), tmp_path / f"{number}", "sleep 600", partition=part) for number, part in
-            enumerate(["main", "down"])]
+    protocol = reach_local()
+    jobs = [make_job(protocol, tmp_path / part, "sleep 600", partition=part) for part in ("main", "down")]
     await asyncio.gather(*(job.submit() for job in jobs))
     await until(lambda: "R" in cluster.command("squeue", "-h", "-o", "%t", "-j", jobs[0].job_id), "the job to run")
     await asyncio.to_thread(cluster.kill_controller)

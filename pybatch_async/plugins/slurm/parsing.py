@@ -63,7 +63,7 @@ _NEVER = 1 << 32  # seconds; Slurm's own times are no greater
 _NO_NODES = frozenset({"", "None assigned", "(null)", "N/A"})
 _SPAN = r"\d+(?:-\d+(?::[1-9]\d*)?)?"
 _ARRAY_ID = re.compile(rf"(\d+)_(?:(\d+)|\[({_SPAN}(?:,{_SPAN})*)(?:%\d+)?\])", re.ASCII)
-FOREIGN = "-"  # stands for the token of a job that was not submitted by this library
+FOREIGN = "foreign"  # stands for the token of a job that was not submitted by this library
 _TOKEN = re.compile(r"\.pybatch_async/([0-9a-f]{32}(?:-\d+)?)\.cmd")
 
 

@@ -51,13 +51,10 @@ class NobatchQueue(HostQueue):
         """Cancel jobs, or single tasks of them."""
         return await _by_python(targets, lambda target: self._python(target[0]), self._cancel_group)
 
-    async def query(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report]:
+    async def query(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report | StateUnknown]:
         """Return what is known of each job; leave out a job that nobody knows."""
         reports = await _by_python(jobs, self._python, self._query_group)
-        failures = [report for report in reports if isinstance(report, Exception)]
-        if len(failures) == len(jobs) and failures:
-            raise failures[0]
-        return {job: report for job, report in zip(jobs, reports, strict=True) if isinstance(report, Report)}
+        return {job: _known(report) for job, report in zip(jobs, reports, strict=True) if report is not None}
 
     async def locate(self, job: JobRecord, revoke: bool) -> Ticket | None:
         """Find out whether a job whose submission was interrupted exists."""
@@ -143,6 +140,10 @@ async def _by_python(items: list[Any], python: Callable[[Any], str], call: Group
             found = [error] * len(numbers)
         answers.update(zip(numbers, found, strict=True))
     return [answers[number] for number in range(len(items))]
+
+
+def _known(report: Report | Exception) -> Report | StateUnknown:
+    return report if isinstance(report, Report | StateUnknown) else StateUnknown(str(report))
 
 
 async def _input(request: Mapping[str, Any], staged: Staged | None, is_sent: bool) -> AsyncIterator[bytes]:

@@ -28,8 +28,13 @@ absolute() {
 _TEMPORARY = r"""
 temporary() {
     part=$into/.pybatch_async.part.$mark.$$
-    trap 'rm -rf -- "$part" 2>/dev/null || { chmod -R u+rwX -- "$part"; rm -rf -- "$part"; }' EXIT
-    trap 'exit 1' HUP INT TERM PIPE
+    trap clean EXIT
+    trap 'clean; exit 1' HUP INT TERM PIPE
+}
+# A signal goes to the whole process group: it must not end the `rm` of a clean-up that has begun.
+clean() {
+    trap '' HUP INT TERM PIPE
+    rm -rf -- "$part" 2>/dev/null || { chmod -R u+rwX -- "$part"; rm -rf -- "$part"; }
 }
 """
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -145,6 +146,21 @@ def test_jobs_of_two_clients_run_exactly_once_while_keepers_are_killed(host: Nob
     assert lines == ["ran\n"] * 500
     assert killed > 5
     assert len(list((host.root / "cache" / "pybatch_async").glob("nobatch_*"))) == 2
+
+
+def test_no_job_runs_twice_or_is_called_a_success_wrongly_while_shepherds_are_killed(host: NobatchHost) -> None:
+    (host.root / "ran").mkdir()
+    chance = random.Random(2)
+    with client(host, "job") as process:
+        while process.poll() is None:
+            time.sleep(chance.uniform(0.05, 0.3))
+            for pid in host.own_processes()[: chance.randint(1, 2)][-1:]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        finished, zeros = process.communicate()[0].split()
+    lines = [path.read_text() for path in (host.root / "ran").iterdir()]
+    assert set(lines) == {"ran\n"}
+    assert finished == zeros and 200 < int(finished) <= len(lines)
 
 
 async def test_exit_code_is_recorded_without_a_keeper(host: NobatchHost) -> None:

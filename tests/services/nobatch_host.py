@@ -68,6 +68,14 @@ class NobatchHost:
             return None
         return pid if comm(pid) == "nobatch:keeper" else None
 
+    def own_processes(self) -> list[int]:
+        """Return the pids of the keeper and of the shepherds that it has started."""
+        keeper = self.keeper()
+        if keeper is None:
+            return []
+        shepherds = [pid for pid in children(keeper) if comm(pid) == "nobatch:job"]
+        return [keeper, *shepherds]
+
     def kill_keeper(self) -> None:
         """Kill the keeper, if there is one, and wait until it is gone."""
         pid = self.keeper()
@@ -92,6 +100,14 @@ def pids_of(record: Path) -> Iterator[int]:
         for line in text.splitlines():
             fields = json.loads(line)
             yield from (fields[key][0] for key in ("by", "pid") if key in fields)
+
+
+def children(pid: int) -> list[int]:
+    """Return the pids of the children of a process."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def comm(pid: int) -> str:

@@ -21,6 +21,10 @@ class ConnectionFailed(PybatchException, ConnectionError):
     """Say that a host was not reached, or that the connection to it was lost."""
 
 
+class HostUnreachable(ConnectionFailed):
+    """Say that nobody answered where the host should be: an unknown name, a wrong port, a network that is down."""
+
+
 class HostKeyUnknown(ConnectionFailed):
     """Say that a host's key is not the one known_hosts holds, or that it holds none."""
 

@@ -90,6 +90,7 @@ class Poller(Generic[Key, Report]):
         one that somebody may know who gave no answer has a StateUnknown.
     :param polling: how often to ask; read anew at each tick.
     :param companions: further keys worth asking about when somebody looks, since they cost nothing more.
+    :param may_pass: tells whether those who wait can wait on after a query that failed; None for `is_passing`.
     """
 
     def __init__(
@@ -97,10 +98,12 @@ class Poller(Generic[Key, Report]):
         query: Callable[[list[Key]], Awaitable[Mapping[Key, Report | StateUnknown]]],
         polling: Callable[[], Polling],
         companions: Callable[[], Iterable[Key]] = tuple,
+        may_pass: Callable[[Exception], bool] | None = None,
     ) -> None:
         self._query = query
         self._polling = polling
         self._companions = companions
+        self._may_pass = may_pass or is_passing
         self._watches: dict[Key, _Watch[Report]] = {}
         # Two mappings, since a tuple for each key and tick would wake Python's garbage collector too often.
         self._seen: WeakKeyDictionary[Key, Report] = WeakKeyDictionary()
@@ -209,7 +212,7 @@ class Poller(Generic[Key, Report]):
         for absence in self._absences.values():
             absence.last = None
         futures = [future for watch in self._watches.values() for future in watch.looks]
-        if not is_passing(error):
+        if not self._may_pass(error):
             futures += [future for watch in self._watches.values() for future in watch.waits]
         await share_out(futures, [error] * len(futures))
 

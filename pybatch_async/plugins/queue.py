@@ -10,7 +10,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import Any, ClassVar, Self, TypeVar
 from weakref import WeakKeyDictionary, WeakSet, ref
 
-from ..errors import CommandTimedOut, ConfigurationError, ConnectionFailed, StateUnknown, SubmitFailed
+from ..errors import (
+    CommandFailed,
+    CommandTimedOut,
+    ConfigurationError,
+    ConnectionFailed,
+    HostUnreachable,
+    StateUnknown,
+    SubmitFailed,
+)
 from ..interfaces import GenericProtocol, Input
 from .coalescer import Bounds, Coalescer
 from .poller import Poller, Polling, is_passing
@@ -48,9 +56,10 @@ class HostQueue(ABC):
 
     def __init__(self, protocol: GenericProtocol) -> None:
         self._protocol = ref(protocol)
+        self._is_reached = False
         self._submissions = Coalescer[JobRecord, Ticket](self._submit, self.submit_bounds, _weight)
         self._cancellations = Coalescer[tuple[JobRecord, int | None], None](self.cancel_many)
-        self._poller = Poller[JobRecord, Report](self._query, lambda: self.polling, self._companions)
+        self._poller = Poller[JobRecord, Report](self._query, lambda: self.polling, self._companions, self.may_pass)
 
     @classmethod
     def of(cls, protocol: GenericProtocol) -> Self:
@@ -129,6 +138,10 @@ class HostQueue(ABC):
             job.in_flight += 1
         try:
             answers = await self.submit_many(jobs)
+        except HostUnreachable:
+            if not self._is_reached:
+                _call_off(jobs)
+            raise
         finally:
             for job in jobs:
                 job.in_flight -= 1
@@ -159,7 +172,12 @@ class HostQueue(ABC):
         """
         try:
             async with asyncio.timeout(deadline) as scope:
-                return await self.protocol.run(argv, input=input)
+                answer = await self.protocol.run(argv, input=input)
+            self._is_reached = True
+            return answer
+        except CommandFailed:
+            self._is_reached = True
+            raise
         except TimeoutError as error:
             if isinstance(error, CommandTimedOut) or not scope.expired():
                 raise
@@ -176,9 +194,13 @@ class HostQueue(ABC):
             try:
                 return await attempt()
             except (ConnectionFailed, CommandTimedOut) as error:
-                if not is_passing(error) or loop.time() + pause > end:
+                if not self.may_pass(error) or loop.time() + pause > end:
                     raise
         raise AssertionError("the pauses never end")
+
+    def may_pass(self, error: Exception) -> bool:
+        """Tell whether what failed may succeed later by itself; a host that never answered is rather a wrong one."""
+        return is_passing(error) and (self._is_reached or not isinstance(error, HostUnreachable))
 
 
 async def pauses() -> AsyncIterator[float]:
@@ -189,6 +211,13 @@ async def pauses() -> AsyncIterator[float]:
         yield length
         await asyncio.sleep(length)
         pause = min(pause * 2, 10.0)
+
+
+def _call_off(jobs: Iterable[JobRecord]) -> None:
+    """Note that the attempt under way has sent nothing."""
+    for job in jobs:
+        job.attempts -= 1
+        job.is_uncertain = job.attempts > 0
 
 
 def _weight(job: JobRecord) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pybatch_async import ConnectionFailed, LaunchParameters, LocalProtocol, PathMissing, PybatchException, SubmitFailed
+from pybatch_async.plugins.poller import is_passing
 from pybatch_async.plugins.slurm.submission import Submission, ticket_of, units_of
 from pybatch_async.plugins.ticket import JobRecord, Ticket
 
@@ -62,7 +63,7 @@ def told(*answers: tuple[Job, str], end: str = "end") -> str:
 async def outcomes(host: Host, *jobs: Job, patience: float = 5.0) -> list[Ticket | PybatchException]:
     units = {each: units_of(each, 1001) for each in jobs}
     submission = Submission(
-        "gaia", host.run, host.find, patience, 0.0, [unit for those in units.values() for unit in those]
+        "gaia", host.run, host.find, patience, is_passing, 0.0, [unit for those in units.values() for unit in those]
     )
     await submission.carry_out()
     return [ticket_of(units[each]) for each in jobs]

@@ -93,7 +93,7 @@ class SlurmQueue(HostQueue):
         return reports
 
     def _submission(self, units: list[Unit]) -> Submission:
-        return Submission(self.host, self.run, self._find, self.patience, self.settling, units)
+        return Submission(self.host, self.run, self._find, self.patience, self.may_pass, self.settling, units)
 
     async def _cancel(self, targets: Sequence[tuple[JobRecord, int | None]]) -> None:
         ids = [each for job, index in targets for each in _ids(job, index)]

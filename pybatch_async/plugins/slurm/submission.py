@@ -18,7 +18,6 @@ from ...errors import (
 )
 from ...parameters import RECORDS
 from ...protocols.archive import Member, tar_stream
-from ..poller import is_passing
 from ..queue import pauses
 from ..staging import Placement, anchored, stage
 from ..ticket import JobRecord, Ticket
@@ -74,6 +73,7 @@ class Submission:
     :param run: runs a command on the host.
     :param find: asks squeue and sacct for the jobs since a time and returns their ids by token.
     :param patience: seconds for which what may pass is tried again.
+    :param may_pass: tells whether a failure may pass.
     :param settling: seconds for which a controller that answers must not know a job, for it not to exist.
     """
 
@@ -81,6 +81,7 @@ class Submission:
     run: Run
     find: Find
     patience: float
+    may_pass: Callable[[Exception], bool]
     settling: float
     units: list[Unit] = field(default_factory=list)
 
@@ -90,11 +91,12 @@ class Submission:
         end = loop.time() + self.patience
         is_begun = any(unit.job.attempts > 1 for unit in self.units)
         async for pause in pauses():
-            is_late = loop.time() + pause > end + (2 * self.settling if any(unit.is_unclear for unit in self.units) else 0)
+            more = 2 * self.settling if any(unit.is_unclear for unit in self.units) else 0.0
+            is_late = loop.time() + pause > end + more
             try:
                 await self._go_on(is_begun)
             except (ConnectionFailed, CommandTimedOut, StateUnknown) as error:
-                if not is_passing(error) or is_late:
+                if not self.may_pass(error) or is_late:
                     raise
             except CommandFailed as error:
                 raise SubmitFailed(f"Jobs can not be submitted: {error}") from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import asyncssh
 
-from ...errors import AuthenticationFailed, ConfigurationError, ConnectionFailed, PybatchException
+from ...errors import AuthenticationFailed, ConfigurationError, ConnectionFailed, HostUnreachable, PybatchException
 
 _DROPPED = (
     "dropped the connection before the login, as sshd does while too many logins are under way (MaxStartups) or for "
@@ -55,7 +55,7 @@ def told(error: Exception, at: Progress, methods: str) -> LoginFailed:
         return LoginFailed(_refused(error, at, methods))
     if isinstance(error, asyncssh.ChannelOpenError):
         text = f"{at.where} was not reached through the jump host, which said: {error.reason}. Check its name and port."
-        return LoginFailed(ConnectionFailed(text))
+        return LoginFailed(HostUnreachable(text))
     if isinstance(error, asyncssh.ConnectionLost | ConnectionResetError | BrokenPipeError):
         # Once the login has begun it may have been judged: sshd closes on accounts that may not log in now.
         return LoginFailed(_dropped(error, at), 2 if at.has_authentication_begun else math.inf)
@@ -77,8 +77,9 @@ def prompt_failed(error: BaseException, at: Progress) -> LoginFailed:
 def timed_out(at: Progress, seconds: float) -> LoginFailed:
     """Tell that a login took too long."""
     what = "the login was not finished" if at.is_connected else "there was no answer"
+    kind = ConnectionFailed if at.is_connected else HostUnreachable
     return LoginFailed(
-        ConnectionFailed(
+        kind(
             f"{at.where}: {what} within {seconds:g} s. Check the host, the network and any firewall, or raise "
             f"connect_timeout."
         )
@@ -99,7 +100,7 @@ def _dropped(error: Exception, at: Progress) -> ConnectionFailed:
     return ConnectionFailed(f"{at.where} {_DROPPED}: {error}. Wait some minutes, then try again.")
 
 
-def _unreached(error: OSError, at: Progress) -> ConnectionFailed:
+def _unreached(error: OSError, at: Progress) -> HostUnreachable:
     if isinstance(error, socket.gaierror):
         text = f"The name {at.host} is not known here: {error.strerror}. Check its spelling and the network."
     elif isinstance(error, ConnectionRefusedError):
@@ -108,4 +109,4 @@ def _unreached(error: OSError, at: Progress) -> ConnectionFailed:
         text = f"{at.where} did not answer. Check the host, the network and any firewall."
     else:
         text = f"{at.where} can not be reached: {error.strerror or error}. Check the host and the network."
-    return ConnectionFailed(text)
+    return HostUnreachable(text)

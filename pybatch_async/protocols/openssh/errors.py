@@ -7,7 +7,14 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from ...errors import AuthenticationFailed, ConfigurationError, ConnectionFailed, HostKeyUnknown, PybatchException
+from ...errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    ConnectionFailed,
+    HostKeyUnknown,
+    HostUnreachable,
+    PybatchException,
+)
 from ...parameters import ConnectionParameters
 
 _DENIED = re.compile(r"^(?:(\S+@\S+): )?Permission denied \(([^)]*)\)|Too many authentication failures", re.M)
@@ -64,7 +71,7 @@ def explain(log: str, params: ConnectionParameters) -> Failure:
     if unreached := _UNREACHED.search(log):
         words = unreached.group().strip().removeprefix("ssh: ")
         advice = "Check the name and the port of the host, and the network (a VPN, a jump host) that leads there."
-        return Failure(ConnectionFailed(f"{host} was not reached: {words}. {advice}"))
+        return Failure(HostUnreachable(f"{host} was not reached: {words}. {advice}"))
     if _DROPPED.search(log):
         return Failure(_dropped(log, host), is_transient=_HAS_BEGUN not in log)
     words = _last_words(log) or "ssh said nothing"

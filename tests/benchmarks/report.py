@@ -95,7 +95,7 @@ def _submit(results: Results) -> Iterator[tuple[str, ...]]:
     for link, name, peer in results.peers:
         seconds = peer.submit / peer.count
         label = f"{name}, {peer.note}" if peer.note else name
-        yield label, link, str(peer.count), f"{seconds * 1e3:.1f}", "", f"{seconds / floors[link]:.0f}"
+        yield label, link, str(peer.count), f"{seconds * 1e3:.1f}", "", f"{seconds / floors[link]:.1f}"
 
 
 def _look(results: Results) -> Iterator[tuple[str, ...]]:

@@ -30,9 +30,11 @@ def create_job(plugin_name: str, params: LaunchParameters, protocol: GenericProt
     :param plugin_name: "slurm", "nobatch", "local", or the name of a plugin that another package brings.
     :param params: what to run.
     :param protocol: how to reach the host; None for this machine.
-    :raises ConfigurationError: an unknown plugin, or wrong parameters.
+    :raises ConfigurationError: an unknown plugin, wrong parameters, or something that is no protocol.
     """
-    return _plugin(plugin_name).create_job(params, protocol)
+    if protocol is not None and (isinstance(protocol, type) or not isinstance(protocol, GenericProtocol)):
+        raise ConfigurationError(f"A protocol is needed to reach the host, not {protocol!r}.")
+    return _plugin(str(plugin_name)).create_job(params, protocol)
 
 
 def reload_job(text: str, protocol: GenericProtocol | None = None) -> GenericJob:
@@ -48,15 +50,15 @@ def reload_job(text: str, protocol: GenericProtocol | None = None) -> GenericJob
         raise ConfigurationError(f"The plugin {data['plugin']!r} can not reload jobs: it has no reload_job method.")
     try:
         return plugin.reload_job(data, protocol)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ConfigurationError(f"The dumped job is damaged: {error!r}.") from error
 
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
         data = json.loads(text)
-    except ValueError as error:
-        raise ConfigurationError(f"This is not a dumped job, since it is not JSON: {text[:60]!r}.") from error
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"This is not a dumped job, since it is not JSON: {repr(text)[:60]}.") from error
     if not isinstance(data, dict) or data.get("format") != 1 or not isinstance(data.get("plugin"), str):
         raise ConfigurationError("This is not a dumped job, or a later version of the library wrote it.")
     return data

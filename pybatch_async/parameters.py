@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from .errors import ConfigurationError
 Prompt = Callable[[str], Awaitable[str]]
 
 RECORDS = ".pybatch_async"  # the directory of this library inside a work directory
+_LONGEST = 2**31 - 1  # seconds, 68 years: what a host's clock arithmetic surely takes
 _SECRETS = ("password", "passphrase", "prompt")
 
 
@@ -149,14 +151,15 @@ def wall_seconds(wall_time: str | timedelta) -> int | None:
 
     :param wall_time: one of the formats of LaunchParameters.
     :returns: seconds; None for no limit of the job's own ("" or zero).
-    :raises ConfigurationError: another format, or a negative duration.
+    :raises ConfigurationError: another format, a negative duration, or one of more than 68 years.
     """
     if isinstance(wall_time, timedelta):
-        seconds = wall_time.total_seconds()
-        if seconds < 0:
-            raise ConfigurationError(f"wall_time: {wall_time!r} is negative.")
-        return int(seconds + 0.999) or None
-    return _parsed_wall_time(wall_time.strip()) or None if wall_time.strip() else None
+        seconds = math.ceil(wall_time.total_seconds())
+    else:
+        seconds = _parsed_wall_time(wall_time.strip()) if wall_time.strip() else 0
+    if not 0 <= seconds <= _LONGEST:
+        raise ConfigurationError(f"wall_time: {wall_time!r} is negative, or more than 68 years.")
+    return seconds or None
 
 
 def _parsed_wall_time(text: str) -> int:

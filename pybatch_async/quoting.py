@@ -46,7 +46,7 @@ def check_argv(argv: Sequence[str]) -> None:
 
     :raises ConfigurationError: empty list, not a list, an item that is no text, or a NUL or a lone surrogate in one.
     """
-    if isinstance(argv, str) or not argv or not argv[0]:
+    if isinstance(argv, str | bytes) or not isinstance(argv, Sequence) or not argv or not argv[0]:
         raise ConfigurationError(f"A command is a non-empty list of program and arguments, not {argv!r}.")
     for item in argv:
         if not isinstance(item, str) or "\0" in item:

@@ -39,6 +39,10 @@ def plain_params(params: LaunchParameters) -> LaunchParameters:
     """Copy parameters with nothing in them but plain values."""
     return replace(
         params,
+        command=list(params.command),
+        extra_as_list=list(params.extra_as_list),
+        setup=list(params.setup),
+        teardown=list(params.teardown),
         input_files=[str(Path(entry).absolute()) for entry in params.input_files],
         dependencies=[str(each) if isinstance(each, str | int) else each.job_id for each in params.dependencies],
         environment=dict(params.environment),

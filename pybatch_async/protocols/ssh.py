@@ -54,6 +54,7 @@ class SshProtocol(RemoteProtocol):
     """
 
     def __init__(self, params: ConnectionParameters, *, multiplex: bool = True) -> None:
+        check_connection(params)
         self.params = params
         self.command_timeout = params.command_timeout
         self._multiplex = self._is_shared = multiplex

@@ -3,9 +3,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from pybatch_async import ConfigurationError, GenericJob, LaunchParameters, LocalProtocol, create_job
+from pybatch_async import (
+    ConfigurationError,
+    ConnectionParameters,
+    GenericJob,
+    LaunchParameters,
+    LocalProtocol,
+    create_job,
+    reload_job,
+)
 
 PARAMS = LaunchParameters(["true"], "w")
 
@@ -21,6 +31,19 @@ def test_a_job_is_made_without_a_protocol_on_this_machine(plugin: str) -> None:
 def test_an_unknown_plugin_is_refused_with_the_known_ones(plugin: str) -> None:
     with pytest.raises(ConfigurationError, match=f"no plugin {plugin!r}; the known ones are .*local, nobatch, slurm"):
         create_job(plugin, PARAMS)
+
+
+@pytest.mark.parametrize("protocol", ["gaia", LocalProtocol, ConnectionParameters("gaia")])
+@pytest.mark.parametrize("plugin", ["slurm", "nobatch", "local"])
+def test_what_is_no_protocol_is_refused(plugin: str, protocol: Any) -> None:
+    with pytest.raises(ConfigurationError, match="protocol is needed"):
+        create_job(plugin, PARAMS, protocol)
+
+
+@pytest.mark.parametrize("text", [None, 3, "", "{}", "[]", '{"format": 1, "plugin": "slurm"}'])
+def test_what_is_no_dumped_job_is_refused(text: Any) -> None:
+    with pytest.raises(ConfigurationError, match="dumped job"):
+        reload_job(text)
 
 
 def test_an_array_has_one_handle_per_index() -> None:

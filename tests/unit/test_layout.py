@@ -28,7 +28,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("validation",),
     ("interfaces",),
     ("parameters",),
-    ("states", "quoting"),
+    ("states", "quoting", "kinds"),
     ("errors",),
 ]
 

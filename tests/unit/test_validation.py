@@ -3,12 +3,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pybatch_async import ConfigurationError, ConnectionParameters, LaunchParameters, LocalProtocol, create_job
+from pybatch_async import (
+    AsyncsshProtocol,
+    ConfigurationError,
+    ConnectionParameters,
+    LaunchParameters,
+    LocalProtocol,
+    SshProtocol,
+    create_job,
+)
 from pybatch_async.validation import check_connection, check_launch, refuse_fields
 
 ONE_LINE = (
@@ -41,13 +50,19 @@ def test_what_would_break_a_line_is_refused_in_every_text_field(name: str, text:
         ("command", ["ls", "a\0b"]),
         ("command", ["ls", 3]),
         ("command", ["ls", "\ud800"]),
+        ("command", 3),
+        ("command", {"ls": "-l"}),
+        ("command", (word for word in ("ls", "-l"))),
+        ("command", [Path("/bin/ls")]),
         ("work_directory", ""),
         ("work_directory", None),
+        ("work_directory", Path("w")),
         ("name", None),
         ("total_jobs", 0),
         ("total_jobs", -1),
         ("total_jobs", True),
         ("total_jobs", 1.5),
+        ("total_jobs", 2**31),
         ("max_simul_jobs", -1),
         ("nodes", -1),
         ("ntasks", -1),
@@ -57,16 +72,28 @@ def test_what_would_break_a_line_is_refused_in_every_text_field(name: str, text:
         ("gpus", "a100\n:2"),
         ("wall_time", "xvi"),
         ("wall_time", "1:2:3:4"),
+        ("wall_time", 10),
+        ("wall_time", None),
+        ("wall_time", timedelta(seconds=-1)),
+        ("wall_time", timedelta.max),
+        ("wall_time", "9" * 50),
+        ("exclusive", "no"),
+        ("is_posix", None),
+        ("create_nodefile", 1),
         ("extra_as_list", ["--nice=5\n#SBATCH --x"]),
         ("extra_as_list", "--nice=5"),
         ("extra_as_string", "#SBATCH \0"),
         ("setup", "module load x"),
+        ("setup", None),
         ("setup", ["a\0"]),
         ("teardown", ["a\0"]),
         ("environment", {"A B": "1"}),
         ("environment", {"1A": "1"}),
         ("environment", {"A": "a\0"}),
         ("environment", {"A": 1}),
+        ("environment", {1: "A"}),
+        ("environment", None),
+        ("environment", ["A=1"]),
         ("dependencies", ["12\n--wrap"]),
         ("dependencies", ["12 --wrap"]),
         ("launcher", "srun 'x"),
@@ -76,6 +103,10 @@ def test_what_would_break_a_line_is_refused_in_every_text_field(name: str, text:
         ("input_files", Path("one.txt")),
         ("input_files", ["a/same", "b/same"]),
         ("input_files", ["a\nb"]),
+        ("input_files", ["a\0b/../c"]),
+        ("input_files", [3]),
+        ("input_files", None),
+        ("input_files", {"a"}),
         ("input_files", ["batch.cmd"]),
         ("input_files", [".pybatch_async"]),
     ],
@@ -100,7 +131,12 @@ def test_a_multi_line_value_is_fine_where_nothing_breaks() -> None:
     [
         ("host", ""), ("host", "-oProxyCommand=x"), ("host", "a b"), ("user", "-l"), ("user", ""), ("port", 0),
         ("port", 70000), ("port", "22"), ("max_connections", 0), ("max_sessions", 0), ("connect_timeout", 0),
-        ("command_timeout", -1), ("keepalive_interval", -1),
+        ("command_timeout", -1), ("keepalive_interval", -1), ("host", None), ("host", "a\ud800"), ("user", 3),
+        ("gss_auth", "no"), ("verify_host_key", None), ("verify_host_key", 0), ("verify_host_key", ""),
+        ("client_keys", "~/.ssh/id"), ("client_keys", [b"key"]), ("known_hosts", False), ("config", 0),
+        ("proxy_jump", ["gate"]), ("proxy_jump", "gate,,host"), ("prompt", "?"), ("connect_timeout", "30"),
+        ("connect_timeout", float("inf")), ("connect_timeout", float("nan")), ("command_timeout", None),
+        ("keepalive_interval", True), ("max_sessions", None),
     ],
 )  # fmt: skip
 def test_every_wrong_value_of_a_connection_is_refused_by_name(name: str, value: Any) -> None:
@@ -108,6 +144,29 @@ def test_every_wrong_value_of_a_connection_is_refused_by_name(name: str, value: 
     setattr(params, name, value)
     with pytest.raises(ConfigurationError, match=f" {name}: "):
         check_connection(params)
+
+
+@pytest.mark.parametrize("name", ["password", "passphrase"])
+def test_a_secret_of_a_wrong_kind_is_refused_without_being_shown(name: str) -> None:
+    params = ConnectionParameters(host="gaia")
+    setattr(params, name, b"s3cret")
+    with pytest.raises(ConfigurationError, match=f"{name}: text is needed, not a value of type bytes") as caught:
+        check_connection(params)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [None, {"host": "gaia"}, LocalProtocol()])
+def test_what_is_no_parameters_at_all_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="LaunchParameters"):
+        create_job("slurm", wrong)
+    for protocol in (AsyncsshProtocol, SshProtocol):
+        with pytest.raises(ConfigurationError, match="ConnectionParameters"):
+            protocol(wrong)
+
+
+def test_a_wrong_kind_of_value_keeps_no_other_fault_from_being_named() -> None:
+    text = refusal(command=3, environment=None, wall_time="xvi", nodes=-1)
+    assert all(f"{name}:" in text for name in ("command", "environment", "wall_time", "nodes"))
 
 
 def test_all_faults_of_a_connection_are_named_at_once() -> None:

@@ -131,7 +131,7 @@ async def test_a_work_directory_deleted_under_its_job_does_not_hide_the_end(sshd
         assert [await job.exit_code() for job in jobs] == [0, 4]
 
 
-@pytest.mark.parametrize("seconds", [-86400, 86400])
+@pytest.mark.parametrize("seconds", [86400, pytest.param(-86400, marks=pytest.mark.whole)])
 async def test_a_host_whose_clock_is_a_day_off_tells_the_truth(
     make_sshd: MakeSshd, slurm: SlurmCluster, place: Path, seconds: int
 ) -> None:
@@ -159,7 +159,7 @@ def _off_by(directory: Path, seconds: int) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("role", ["noisy", "slow", "failing"])
+@pytest.mark.parametrize("role", ["noisy", "failing", pytest.param("slow", marks=pytest.mark.whole)])
 async def test_a_home_with_a_bad_rc_file_runs_jobs(
     make_sshd: MakeSshd, accounts: Accounts, slurm_without_accounting: SlurmCluster, role: str
 ) -> None:

@@ -22,7 +22,7 @@ _SIZE = 300_000
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("rounds", [6, pytest.param(80, marks=pytest.mark.whole)])
+@pytest.mark.parametrize("rounds", [4, pytest.param(80, marks=pytest.mark.whole)])
 async def test_a_copy_that_is_cut_leaves_the_old_file_or_the_whole_new_one(
     sshd_bare: Sshd, proxy_factory: MakeProxy, tmp_path: Path, rounds: int
 ) -> None:

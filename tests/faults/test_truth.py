@@ -46,62 +46,45 @@ def reloaded(job: Job, **ticket: object) -> Job:
     return again
 
 
-async def forgotten(cluster: SlurmCluster, job: Job) -> None:
-    """Wait until the controller has forgotten a job, without asking after it through the library."""
-
-    def is_gone() -> bool:
-        return job.job_id not in cluster.command("squeue", "-h", "-t", "all", "-o", "%i").split()
-
-    await until(is_gone, "the controller to forget a job")
-
-
-@pytest.mark.parametrize(
-    ("script", "state", "code"), [("exit 0", JobState.FINISHED, 0), ("exit 7", JobState.FAILED, 7)]
-)
-async def test_a_forgotten_job_is_known_by_its_own_record(
-    bare: SlurmCluster, tmp_path: Path, script: str, state: JobState, code: int
-) -> None:
-    job = make_job(reach_local(), tmp_path, script)
-    await job.submit()
-    await forgotten(bare, job)
-    again = reloaded(job)
-    assert (await again.wait(), await again.exit_code()) == (state, code)
+async def forgotten(cluster: SlurmCluster, *jobs: Job) -> list[Job]:
+    """Wait until the controller has forgotten jobs, without asking after them through the library; reload them then."""
+    ids = {job.job_id for job in jobs}
+    await until(
+        lambda: not ids & set(cluster.command("squeue", "-h", "-t", "all", "-o", "%i").split()),
+        "the controller to forget",
+    )
+    return [reloaded(job) for job in jobs]
 
 
-async def test_a_job_that_is_gone_without_a_record_is_lost(bare: SlurmCluster, tmp_path: Path) -> None:
-    job = make_job(reach_local(), tmp_path, "kill -9 $PPID")
-    await job.submit()
-    await forgotten(bare, job)
-    again = reloaded(job)
+async def is_lost(job: Job) -> bool:
+    """Tell whether a job is unknown at first, and lost in the end."""
     with pytest.raises(StateUnknown):
-        await again.state()
+        await job.state()
     with pytest.raises(JobLost):
-        await again.wait()
-    report("gone without a record", "JobLost")
+        await job.wait()
+    return True
 
 
-async def test_a_job_of_the_same_user_that_has_the_id_now_is_not_ours(bare: SlurmCluster, tmp_path: Path) -> None:
-    lost = make_job(reach_local(), tmp_path, "kill -9 $PPID")
-    await lost.submit()
-    other = make_job(lost.protocol, tmp_path / "other", "sleep 30")
+async def test_forgotten_jobs_are_known_by_their_own_records_or_lost(bare: SlurmCluster, tmp_path: Path) -> None:
+    protocol = reach_local()
+    scripts = {"good": "exit 0", "bad": "exit 7", "killed": "kill -9 $PPID"}
+    jobs = [make_job(protocol, tmp_path / name, script) for name, script in scripts.items()]
+    jobs.append(make_job(protocol, tmp_path / "cancelled", partition="down"))
+    await asyncio.gather(*(job.submit() for job in jobs))
+    await jobs[-1].cancel()
+    good, bad, killed, cancelled = await forgotten(bare, *jobs)
+    assert (await good.wait(), await good.exit_code()) == (JobState.FINISHED, 0)
+    assert (await bad.wait(), await bad.exit_code()) == (JobState.FAILED, 7)
+    assert await cancelled.wait() is JobState.FAILED
+    assert (await cancelled.info()).scheduler_state == "CANCELLED"
+    other = make_job(protocol, tmp_path / "other", "sleep 30")
     await other.submit()
     foreign = bare.command("sbatch", "--parsable", "-o", "/dev/null", "--wrap", "sleep 30").strip()
-    await forgotten(bare, lost)
-    for job_id in (other.job_id, foreign):
-        with pytest.raises(JobLost):
-            await reloaded(lost, job_ids=[job_id]).wait()
+    recycled = [reloaded(killed, job_ids=[job_id]) for job_id in (other.job_id, foreign)]
+    assert all(await asyncio.gather(is_lost(killed), *map(is_lost, recycled)))
     bare.command("scancel", foreign)
     await other.cancel()
-
-
-async def test_a_cancelled_pending_job_that_is_forgotten_was_cancelled(bare: SlurmCluster, tmp_path: Path) -> None:
-    job = make_job(reach_local(), tmp_path, partition="down")
-    await job.submit()
-    await job.cancel()
-    await forgotten(bare, job)
-    again = reloaded(job)
-    assert await again.wait() is JobState.FAILED
-    assert (await again.info()).scheduler_state == "CANCELLED"
+    report("forgotten jobs", "2 known by their records, 1 cancelled, 1 lost, 2 with recycled ids lost")
 
 
 async def test_a_requeued_job_is_followed_to_its_last_run(bare: SlurmCluster, tmp_path: Path) -> None:
@@ -114,7 +97,7 @@ async def test_a_requeued_job_is_followed_to_its_last_run(bare: SlurmCluster, tm
     while not waiting.done():
         await asyncio.to_thread(_hurried, bare, job.job_id)
         await asyncio.sleep(0.2)
-    assert runs(tmp_path) == 2
+    assert runs(tmp_path) == 2, (await job.info(), bare.command("scontrol", "show", "job", job.job_id, check=False))
     assert await waiting is JobState.FAILED
     assert await job.exit_code() == 5
 

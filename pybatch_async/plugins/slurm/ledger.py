@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ...errors import StateUnknown
 from ...states import JobInfo, JobState
 from ..ticket import JobRecord, Report
 from .parsing import Row, final_exit_code
@@ -33,6 +34,17 @@ def parse_runs(lines: Iterable[str]) -> Iterator[RunRecord]:
         words = line.split()
         if len(words) > 3 and words[0] == "run":
             yield RunRecord(words[1], words[2], tuple(words[3:]))
+
+
+def unchanged(jobs: Sequence[JobRecord], rows: Iterable[Row]) -> dict[JobRecord, Report | StateUnknown]:
+    """Return the reports of the jobs of which squeue tells what it told last, as it does of most jobs most times.
+
+    A row that has not changed is the very object it was; arrays are left to the ledger. This makes next to no objects,
+    which would call Python's garbage collector to a heap of ten thousand jobs at each tick.
+    """
+    infos = {row.job_id: row.info for row in rows if not row.indices}
+    single = (job for job in jobs if job.seen and not job.is_array)
+    return {job: job.seen for job in single if job.seen and job.seen.infos[0] is infos.get(job.job_id)}
 
 
 class Ledger:

@@ -13,7 +13,7 @@ from ...interfaces import GenericProtocol
 from ..queue import HostQueue
 from ..ticket import JobRecord, Report, Ticket
 from .answers import between, framed
-from .ledger import Ledger, RunRecord, parse_runs, task_id
+from .ledger import Ledger, RunRecord, parse_runs, task_id, unchanged
 from .parsing import SACCT_FIELDS, SACCT_FIELDS_BEFORE_21_08, SQUEUE_FORMAT, Row, parse_sacct, read_squeue
 from .scripts import command, new_nonce, script
 from .submission import Submission, Unit, ticket_of, units_of
@@ -75,15 +75,16 @@ class SlurmQueue(HostQueue):
     async def query(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report | StateUnknown]:
         """Ask squeue about all jobs, then their own records and sacct about those that have left the queue."""
         rows = await self._squeue()
-        ledger = Ledger(jobs)
-        await _apart(len(jobs) > _MANY, lambda: ledger.enter_rows(rows))
+        same = unchanged(jobs, rows)
+        ledger = Ledger([job for job in jobs if job not in same])
+        await _apart(len(jobs) - len(same) > _MANY, lambda: ledger.enter_rows(rows))
         if missing := ledger.incomplete():
             ledger.enter_runs(await self._runs(missing))
         if missing := ledger.unexplained():
             ledger.enter_ends(await self._accounting(missing))
-        return await _apart(len(jobs) > _MANY, lambda: self._with_unanswered(ledger))
+        return same | await _apart(len(jobs) - len(same) > _MANY, lambda: self._with_unanswered(ledger))
 
-    def _with_unanswered(self, ledger: Ledger) -> Mapping[JobRecord, Report | StateUnknown]:
+    def _with_unanswered(self, ledger: Ledger) -> dict[JobRecord, Report | StateUnknown]:
         """Tell the jobs that nobody knows from those that only the accounting could know, which gives no answer."""
         reports: dict[JobRecord, Report | StateUnknown] = dict(ledger.reports())
         if self._is_accounting_silent:

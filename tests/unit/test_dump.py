@@ -33,7 +33,7 @@ COUNT = st.integers(0, 5000)
 PARAMETERS = st.builds(
     LaunchParameters,
     command=st.lists(TEXT, max_size=3).map(lambda rest: ["true", *rest]),
-    work_directory=LINE.filter(bool),
+    work_directory=LINE.filter(lambda text: text and not set(text) & set("%\\")),
     name=LINE,
     total_jobs=st.integers(1, 5000),
     max_simul_jobs=COUNT,

@@ -189,6 +189,13 @@ def test_creating_a_job_refuses_wrong_parameters() -> None:
         create_job("slurm", LaunchParameters(["a"], "w", is_posix=False), LocalProtocol())
 
 
+@pytest.mark.parametrize("directory", ["runs/50%", "/scratch/%j", "a\\b"])
+def test_slurm_refuses_a_work_directory_that_it_would_read_as_a_pattern(directory: str) -> None:
+    with pytest.raises(ConfigurationError, match="work_directory: .* % or a backslash"):
+        create_job("slurm", LaunchParameters(["a"], directory), LocalProtocol())
+    create_job("nobatch", LaunchParameters(["a"], directory), LocalProtocol())
+
+
 async def test_parameters_spoilt_after_creation_are_refused_at_submission() -> None:
     job = create_job("slurm", LaunchParameters(["true"], "w"), LocalProtocol())
     job.params.wall_time = "xvi"

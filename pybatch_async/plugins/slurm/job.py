@@ -25,6 +25,11 @@ class Job(BatchJob):
         super().check()
         if self.params.mem_per_node and self.params.mem_per_cpu:
             raise ConfigurationError("mem_per_node and mem_per_cpu exclude each other (man sbatch, --mem).")
+        if "%" in self.params.work_directory or "\\" in self.params.work_directory:
+            raise ConfigurationError(
+                f"work_directory: {self.params.work_directory!r} holds a % or a backslash, which Slurm reads as a "
+                f"pattern in the paths of log files (man sbatch, filename pattern); choose another name."
+            )
 
     def batch_file(self) -> str:
         """Return the text of the batch file; for an array that the site makes us split, that of its first part."""

@@ -110,7 +110,8 @@ def _launch_faults(params: LaunchParameters) -> Iterator[str]:
     yield from _environment_faults(params.environment)
     yield from _dependency_faults(params.dependencies)
     if _is_refused(wall_seconds, params.wall_time):
-        yield f'wall_time: {params.wall_time!r} is not a wall time ("minutes", "hours:minutes:seconds", "days-hours"…)'
+        formats = '"minutes", "hours:minutes:seconds", "days-hours"…'
+        yield f"wall_time: {params.wall_time!r} is not a wall time of 68 years at most ({formats})"
 
 
 def _command_faults(params: LaunchParameters) -> Iterator[str]:

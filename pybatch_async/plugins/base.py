@@ -17,6 +17,7 @@ import anyio.to_thread
 from ..errors import ConfigurationError, PathMissing
 from ..interfaces import GenericProtocol, GenericTask
 from ..parameters import LaunchParameters, remote_join
+from ..protocols.files.copying import check_entries
 from ..states import JobInfo, JobState
 from ..validation import check_launch, refuse_fields
 from .dump import dump_params, load_params, plain_params
@@ -115,7 +116,7 @@ class BatchJob(JobRecord):
 
     async def get(self, remote_paths: Iterable[str], local_path: str | Path) -> None:
         """Copy files and directories of the work directory to this machine, as `cp -r` does."""
-        paths = [remote_paths] if isinstance(remote_paths, str) else remote_paths
+        paths = check_entries([remote_paths] if isinstance(remote_paths, str) else remote_paths)
         await self.protocol.download([remote_join(self.directory, path) for path in paths], local_path)
 
     async def stdout(self) -> str:

@@ -87,6 +87,8 @@ def _packed_tree(name: str, top: Path, mode: int | None) -> Iterator[bytes]:
         name, path, mode = waiting.pop()
         try:
             status = os.lstat(path)
+            if stat.S_ISSOCK(status.st_mode) and path == str(top):
+                raise TransferFailed(f"Can not copy {path!r}: it is a socket, which means nothing on another host.")
             yield from _packed(name, path, status, mode)
             if stat.S_ISDIR(status.st_mode):
                 children = sorted(os.listdir(path), reverse=True)

@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..errors import AuthenticationFailed, CommandFailed, ConnectionFailed, HostKeyUnknown
+from ..errors import AuthenticationFailed, CommandFailed, ConfigurationError, ConnectionFailed, HostKeyUnknown
 from ..interfaces import Input
-from ..quoting import check_argv
+from ..quoting import check_argv, check_encodable
 from .archive import tar_stream
 from .files import scripts
 from .files.copying import Receiver, batches, check_entries, check_path, expected_names, packed_entries
@@ -67,8 +66,10 @@ class RemoteProtocol(ABC):
         :raises ConnectionFailed: the host was not reached, or the connection was lost.
         """
         check_argv(command)
+        if not isinstance(input, str | bytes | AsyncIterable | None):
+            raise ConfigurationError(f"The input of a command is text, bytes or an async iterable, not {input!r}.")
         argv = list(command)
-        data = input.encode(errors="surrogateescape") if isinstance(input, str) else input
+        data = _bytes(input) if isinstance(input, str) else input
         seconds = self.command_timeout if timeout is None else timeout
         done = await self._execute(argv, input=data, output=None, timeout=seconds, repeatable=False)
         stdout, stderr = _text(done.stdout), _text(done.stderr)
@@ -82,7 +83,7 @@ class RemoteProtocol(ABC):
         :raises PathMissing: there is no such file.
         :raises TransferFailed: it could not be read.
         """
-        check_path(remote_path)
+        remote_path = check_path(remote_path)
         mark = new_mark()
         done = await self._script(scripts.READ, mark, [remote_path], None, None)
         self._check("read", [remote_path], mark, done)
@@ -94,8 +95,8 @@ class RemoteProtocol(ABC):
         :raises PathMissing: the directory does not exist.
         :raises TransferFailed: it could not be written.
         """
-        check_path(remote_path)
-        mark, data = new_mark(), content.encode(errors="surrogateescape")
+        remote_path = check_path(remote_path)
+        mark, data = new_mark(), _bytes(content)
         done = await self._script(scripts.CREATE, mark, [remote_path, str(len(data))], data, None)
         self._check("create", [remote_path], mark, done)
 
@@ -113,7 +114,7 @@ class RemoteProtocol(ABC):
         :raises TransferFailed: not everything was copied.
         """
         entries = check_entries(local_entries)
-        check_path(remote_path)
+        remote_path = check_path(remote_path)
         if not entries:
             return
         members = await in_thread(packed_entries, entries, "tree")
@@ -133,8 +134,7 @@ class RemoteProtocol(ABC):
         :raises TransferFailed: not everything was copied.
         """
         entries = check_entries(remote_entries)
-        local = os.fspath(local_path)
-        check_path(local)
+        local = check_path(local_path)
         expected_names(entries)
         if not entries:
             return
@@ -184,6 +184,13 @@ class RemoteProtocol(ABC):
 
     def _check(self, operation: str, paths: Sequence[str], mark: str, done: Completed) -> None:
         raise_for(operation, self.host, paths, mark, done.returncode, _text(done.stderr))
+
+
+def _bytes(text: str) -> bytes:
+    if not isinstance(text, str):
+        raise ConfigurationError(f"The content of a file is text, not {type(text).__name__}.")
+    check_encodable(text)
+    return text.encode(errors="surrogateescape")
 
 
 def _text(data: bytes) -> str:

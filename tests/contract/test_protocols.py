@@ -185,10 +185,44 @@ async def test_missing_program_is_a_failed_command(protocol: RemoteProtocol) -> 
     assert "no-such-program-here" in str(failure.value)
 
 
-@pytest.mark.parametrize("command", [[], "echo", [""], ["a\0b"], ["a", 1], ["\ud800"]])
+@pytest.mark.parametrize("command", [[], "echo", [""], ["a\0b"], ["a", 1], ["\ud800"], None, 3, {"echo": "a"}])
 async def test_command_that_no_system_can_run_is_refused(protocol: RemoteProtocol, command: list[str]) -> None:
     with pytest.raises(pb.ConfigurationError):
         await protocol.run(command)
+
+
+@pytest.mark.parametrize("input", [3, ["a"], "\ud800"])
+async def test_input_that_no_command_can_read_is_refused(protocol: RemoteProtocol, input: Any) -> None:
+    with pytest.raises(pb.ConfigurationError):
+        await protocol.run(["cat"], input=input)
+
+
+@pytest.mark.parametrize("content", [b"bytes", None, "\ud800"])
+async def test_content_that_is_no_text_is_refused(protocol: RemoteProtocol, there: Path, content: Any) -> None:
+    with pytest.raises(pb.ConfigurationError):
+        await protocol.create(f"{there}/file", content)
+
+
+@pytest.mark.parametrize("path", [None, 3, "", "a\0b", "\ud800", b"bytes"])
+async def test_what_is_no_path_is_refused_everywhere(protocol: RemoteProtocol, here: Path, path: Any) -> None:
+    for operation in (
+        protocol.read(path),
+        protocol.create(path, ""),
+        protocol.upload([path], "x"),
+        protocol.upload(path, "x"),
+        protocol.upload([here], path),
+        protocol.download([path], here),
+        protocol.download(path, here),
+        protocol.download(["x"], path),
+    ):
+        with pytest.raises(pb.ConfigurationError):
+            await operation
+
+
+async def test_a_path_object_names_a_remote_file(protocol: RemoteProtocol, there: Path, here: Path) -> None:
+    await protocol.create(there / "a", "text")  # type: ignore[arg-type]  # text is asked for, a Path is understood
+    await protocol.download([there / "a"], here)  # type: ignore[list-item]
+    assert (await protocol.read(there / "a"), (here / "a").read_text()) == ("text", "text")  # type: ignore[arg-type]
 
 
 async def test_deadline_ends_a_command(protocol: RemoteProtocol, there: Path) -> None:

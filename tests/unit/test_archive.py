@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import stat
 import tarfile
 from collections.abc import Callable, Iterable
@@ -168,6 +169,17 @@ async def test_any_names_and_contents_come_back(
 ) -> None:
     data = await packed(*(Member(f"tree/{name}", content) for name, content in files.items()))
     assert contents(unpack(data, piece)) == {f"tree/{name}": content for name, content in files.items()} | {END: b""}
+
+
+async def test_a_socket_is_left_out_of_a_directory_but_refused_by_name(
+    tmp_path: Path, unpack: Callable[..., Path]
+) -> None:
+    (tmp_path / "d").mkdir()
+    with socket.socket(socket.AF_UNIX) as here:
+        here.bind(str(tmp_path / "d" / "socket"))
+    assert list((unpack(await packed(Member("d", tmp_path / "d"))) / "d").iterdir()) == []
+    with pytest.raises(pb.TransferFailed, match="it is a socket"):
+        await packed(Member("s", tmp_path / "d" / "socket"))
 
 
 @ROUNDS

@@ -6,11 +6,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Self
 
 from ...errors import ConfigurationError, PathMissing, TransferFailed
 from ...parameters import entry_name
+from ...quoting import check_encodable
 from ..archive import CHUNK, Member
 from ..framing import Frame
 from ..waiting import acquired, in_thread
@@ -27,19 +28,21 @@ def check_entries(entries: Iterable[str | Path]) -> list[str]:
     """
     if isinstance(entries, str | Path):
         raise ConfigurationError(f"A list of paths is needed, not one path: {str(entries)!r}.")
-    found = [os.fspath(entry) for entry in entries]
-    for path in found:
-        check_path(path)
-    return found
+    if isinstance(entries, bytes) or not isinstance(entries, Iterable):
+        raise ConfigurationError(f"A list of paths is needed, not {entries!r}.")
+    return [check_path(entry) for entry in entries]
 
 
-def check_path(path: str) -> None:
-    """Refuse a path that is empty or holds a NUL.
+def check_path(path: str | Path) -> str:
+    """Return a path as text.
 
-    :raises ConfigurationError: it does.
+    :raises ConfigurationError: it is neither text nor a Path, it is empty, or holds a NUL or a lone surrogate.
     """
-    if not path or "\0" in path:
+    text = str(path) if isinstance(path, PurePath) else path
+    if not isinstance(text, str) or not text or "\0" in text:
         raise ConfigurationError(f"A path is a non-empty text without NUL characters, not {path!r}.")
+    check_encodable(text)
+    return text
 
 
 def batches(entries: Sequence[str]) -> Iterator[list[str]]:

@@ -90,7 +90,7 @@ async def check(server: Sshd, cluster: SlurmCluster, lanes: list[Lane], started:
 
 async def test_submissions_survive_a_few_cuts(sshd: Sshd, slurm: SlurmCluster, proxy_factory: MakeProxy) -> None:
     started = time.monotonic()
-    lanes = await submit_through_faults(sshd, proxy_factory, [(3, 1, 2), (1, 20, 3)])
+    lanes = await submit_through_faults(sshd, proxy_factory, [(2, 1, 2), (1, 12, 3)])
     await check(sshd, slurm, lanes, started)
 
 

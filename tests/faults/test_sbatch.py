@@ -38,7 +38,8 @@ case $doing in
 esac
 """
 
-CUES = ["timeout before", "timeout after", "killed after", "silent after", "outlives", "unreached"]
+CUES = ["timeout before", "timeout after", "outlives", "unreached"]
+MORE_CUES = ["killed before", "killed after", "silent after"]
 HANGS = ["hang before", "hang after"]
 
 
@@ -80,7 +81,7 @@ async def submit_once(cue: Path, slurm: SlurmCluster, doing: str, patience: floa
     return f"{count}, settled in {took:.1f} s"
 
 
-@pytest.mark.parametrize("doing", [*CUES, pytest.param("killed before", marks=pytest.mark.whole)])
+@pytest.mark.parametrize("doing", [*CUES, *(pytest.param(cue, marks=pytest.mark.whole) for cue in MORE_CUES)])
 async def test_what_sbatch_left_open_is_settled(double: Path, slurm: SlurmCluster, doing: str) -> None:
     report(f"sbatch: {doing}", await submit_once(double, slurm, doing))
 

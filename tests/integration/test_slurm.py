@@ -265,6 +265,23 @@ async def test_a_refusal_is_told_in_slurm_s_own_words_and_can_be_mended(cluster:
     assert await pb.wait_all([bad, good]) == ["FINISHED", "FINISHED"]
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [("--nope", "unrecognized option '--nope'"), ("--mem=much", "Invalid --mem"), ("--nodes=x", "not a valid node count")],
+)
+async def test_a_misspelt_option_is_refused_at_once_and_can_be_mended(
+    cluster: FrontEnd, option: str, words: str
+) -> None:
+    job = cluster.job("true", extra_as_list=[option])
+    with pytest.raises(pb.SubmitFailed, match=words):
+        async with asyncio.timeout(10):
+            await job.submit()
+    assert await job.state() == "CREATED"
+    job.params.extra_as_list = []
+    await job.submit()
+    assert await job.wait() == "FINISHED"
+
+
 @pytest.mark.parametrize("work", ["/root/nowhere/below", "/proc/nowhere", "~/a file/below"])
 async def test_a_work_directory_that_can_not_be_made_is_named(cluster: FrontEnd, work: str) -> None:
     await asyncio.to_thread((cluster.server.home / "a file").touch)

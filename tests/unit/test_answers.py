@@ -43,6 +43,13 @@ AMBIGUOUS = [
     "sbatch: error: slurm_receive_msg: send/recv failure",
     "sbatch: error: Batch job submission failed: Unable to contact slurm controller (receive failure)",
 ]
+USAGE = [
+    "sbatch: unrecognized option '--nope'",
+    "sbatch: error: Invalid --mem specification",
+    'sbatch: error: "abc" is not a valid node count',
+    "sbatch: option '--comment' requires an argument",
+    "sbatch: error: --uid only permitted by root user",
+]
 UNREACHED = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
 
 
@@ -74,6 +81,16 @@ def test_a_lost_answer_of_the_controller_leaves_open_whether_there_is_a_job(said
 
 def test_a_controller_that_was_not_reached_has_made_no_job() -> None:
     assert is_unreached(UNREACHED) and not is_ambiguous(UNREACHED)
+
+
+@pytest.mark.parametrize("said", USAGE)
+def test_an_option_that_sbatch_does_not_understand_is_a_refusal(said: str) -> None:
+    assert Record(lines=["begin 1 h 5", said, "rc 255"]).is_refused
+
+
+@pytest.mark.parametrize("said", ["", "ssh: connect to host gaia1: Connection reset", "client_loop: send disconnect"])
+def test_a_wrapper_that_lost_its_connection_leaves_open_whether_there_is_a_job(said: str) -> None:
+    assert not Record(lines=["begin 1 h 5", said, "rc 255"]).is_refused
 
 
 @pytest.mark.parametrize("code", [129, 137, 143])

@@ -18,6 +18,11 @@ _AMBIGUOUS = re.compile(
     r"Insane message|Header lengths|Protocol authentication|\((send|receive|shutdown) failure\)|Connection reset|"
     r"Broken pipe|onnection timed out|Unspecified error|nable to contact"
 )
+# sbatch ends with 255 over an option it does not understand, before it talks to anybody; but so does an ssh that a site
+# wrapped around it, when its connection is lost. driver.sh holds the same list.
+_USAGE = re.compile(
+    r"nvalid --|is not a valid|nrecognized option|requires an argument|sbatch --help|only permitted by root"
+)
 _CUT = re.compile(r"EOF|short read|truncated|does not look like")
 
 
@@ -99,7 +104,9 @@ class Record:
     @property
     def is_refused(self) -> bool:
         """Tell whether sbatch surely made no job."""
-        return bool(self.code) and self.code is not None and self.code < 128 and not is_ambiguous(self.said)
+        if not self.code or is_ambiguous(self.said):
+            return False
+        return self.code < 128 or self.code == 255 and bool(_USAGE.search(self.said))
 
 
 def is_ambiguous(said: str) -> bool:

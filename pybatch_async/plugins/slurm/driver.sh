@@ -28,6 +28,10 @@ judge() {
         *'(connect failure)'*) ;;
         *'nable to contact'*) return ;;
     esac
+    case $code$said in
+        255*'nvalid --'* | 255*'is not a valid'* | 255*'nrecognized option'* | 255*'requires an argument'*) code=1 ;;
+        255*'sbatch --help'* | 255*'only permitted by root'*) code=1 ;; # an option it does not understand
+    esac
     if [ "$code" -lt 128 ]; then
         rm -f "$record"
     fi

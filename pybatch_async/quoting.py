@@ -10,6 +10,7 @@ from .errors import ConfigurationError
 
 # Linux hands a program no single argument of 128 KiB (MAX_ARG_STRLEN), and sshd passes the line as one argument.
 LONGEST_LINE = 131071
+_SHOWN = 300  # characters of a wrong value that a message repeats
 
 # Inside single quotes: history and newlines in tcsh, backslashes in fish; other bytes depend on the locale there.
 _DIFFERS_BETWEEN_SHELLS = re.compile(r"[^\x20-\x7e]|[!\\]")
@@ -47,10 +48,10 @@ def check_argv(argv: Sequence[str]) -> None:
     :raises ConfigurationError: empty list, not a list, an item that is no text, or a NUL or a lone surrogate in one.
     """
     if isinstance(argv, str | bytes) or not isinstance(argv, Sequence) or not argv or not argv[0]:
-        raise ConfigurationError(f"A command is a non-empty list of program and arguments, not {argv!r}.")
+        raise ConfigurationError(f"A command is a non-empty list of program and arguments, not {_shown(argv)}.")
     for item in argv:
         if not isinstance(item, str) or "\0" in item:
-            raise ConfigurationError(f"An argument is text without NUL characters, not {item!r}.")
+            raise ConfigurationError(f"An argument is text without NUL characters, not {_shown(item)}.")
         check_encodable(item)
 
 
@@ -62,7 +63,13 @@ def check_encodable(text: str) -> None:
     try:
         text.encode(errors="surrogateescape")
     except UnicodeEncodeError as error:
-        raise ConfigurationError(f"The text {text!r} holds a lone surrogate and can not be sent to a host.") from error
+        raise ConfigurationError(f"The text {_shown(text)} holds a lone surrogate and can not be sent to a host.") from error
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message, which need not repeat megabytes of it."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _line(argv: Sequence[str]) -> str:

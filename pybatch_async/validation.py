@@ -122,8 +122,9 @@ def _command_faults(params: LaunchParameters) -> Iterator[str]:
 
 
 def _text_faults(params: LaunchParameters) -> Iterator[str]:
-    if not params.work_directory:
-        yield "work_directory: it is empty"
+    for name in ("work_directory", "python_exe"):
+        if not getattr(params, name):
+            yield f"{name}: it is empty"
     for name in _ONE_LINE:
         yield from _line_faults(name, getattr(params, name), one_line=True)
     for name in ("setup", "teardown", "extra_as_list"):

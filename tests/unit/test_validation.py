@@ -56,6 +56,7 @@ def test_what_would_break_a_line_is_refused_in_every_text_field(name: str, text:
         ("command", [Path("/bin/ls")]),
         ("work_directory", ""),
         ("work_directory", None),
+        ("python_exe", ""),
         ("work_directory", Path("w")),
         ("name", None),
         ("total_jobs", 0),

@@ -63,7 +63,8 @@ def check_encodable(text: str) -> None:
     try:
         text.encode(errors="surrogateescape")
     except UnicodeEncodeError as error:
-        raise ConfigurationError(f"The text {_shown(text)} holds a lone surrogate and can not be sent to a host.") from error
+        message = f"The text {_shown(text)} holds a lone surrogate and can not be sent to a host."
+        raise ConfigurationError(message) from error
 
 
 def _shown(value: object) -> str:

@@ -267,7 +267,7 @@ async def test_a_refusal_is_told_in_slurm_s_own_words_and_can_be_mended(cluster:
 
 @pytest.mark.parametrize(
     ("option", "words"),
-    [("--nope", "unrecognized option '--nope'"), ("--mem=much", "Invalid --mem"), ("--nodes=x", "not a valid node count")],
+    [("--nope", "unrecognized option '--nope'"), ("--mem=much", "Invalid --mem"), ("--nodes=x", "is not a valid")],
 )
 async def test_a_misspelt_option_is_refused_at_once_and_can_be_mended(
     cluster: FrontEnd, option: str, words: str

@@ -22,7 +22,7 @@ from ..states import JobState
 from .coalescer import GATHER, STRIDE, outcome, share_out
 
 
-class Known(Protocol):
+class Told(Protocol):
     """Stand for what one query told of one thing that is watched."""
 
     @property
@@ -32,7 +32,7 @@ class Known(Protocol):
 
 
 Key = TypeVar("Key", bound=Hashable)
-Report = TypeVar("Report", bound=Known)
+Report = TypeVar("Report", bound=Told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,6 @@ class Polling:
 class _Watch(Generic[Report]):
     changed: float
     state: JobState | None = None
-    unknown_since: float | None = None
     looks: list[asyncio.Future[Report]] = field(default_factory=list)
     waits: dict[asyncio.Future[Report], Callable[[Report], bool]] = field(default_factory=dict)
 

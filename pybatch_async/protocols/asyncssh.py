@@ -17,9 +17,10 @@ from ..validation import check_connection
 from .connecting.channel import Channel, ChannelLost, NotRun
 from .connecting.connections import Connections
 from .connecting.login import Link, Login
+from .decisions import Limits
 from .framing import Frame, new_mark
-from .pool import Limits
 from .remote import Completed, RemoteProtocol, Sink, Source
+from .streams import is_reopenable
 
 _TRIES = 4  # of a repeatable command whose connection is lost again and again
 _CLEANUP_SECONDS = 4.0  # that a cancelled caller waits for its command to end; the clean-up itself goes on
@@ -158,8 +159,8 @@ class _Operation:
                 link = await self._connections.again(ticket)
 
     def _can_repeat(self) -> bool:
-        is_fresh = self._source is None or isinstance(self._source, bytes) or callable(self._source)
-        return self._is_repeatable and is_fresh and not (self._channel and self._channel.was_delivered)
+        was_delivered = self._channel is not None and self._channel.was_delivered
+        return self._is_repeatable and is_reopenable(self._source) and not was_delivered
 
     async def _attempt(self, ticket: int, link: Link) -> Completed:
         channel = self._channel = Channel(Frame(self._mark), self._sink is not None)

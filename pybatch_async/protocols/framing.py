@@ -12,7 +12,7 @@ def new_mark() -> str:
 
 
 class Frame:
-    """Drop what comes before the line that ends a mark; `mark`, or `mark word`, up to the line's end.
+    """Drop what comes before the answer: all up to the end of the line with the mark.
 
     :param mark: what `new_mark` gave.
     """
@@ -21,7 +21,6 @@ class Frame:
         self._mark = mark.encode()
         self._held = b""
         self.has_begun = False
-        self.word = ""  # what stood after the mark on its line
 
     def strip(self, chunk: bytes) -> bytes:
         """Return the part of the next chunk of output that belongs to the answer."""
@@ -32,9 +31,8 @@ class Frame:
         if start < 0:
             self._held = self._held[-len(self._mark) :]
             return b""
-        line, newline, rest = self._held[start:].partition(b"\n")
+        _, newline, rest = self._held[start:].partition(b"\n")
         if not newline:
             return b""
         self.has_begun, self._held = True, b""
-        self.word = line[len(self._mark) :].decode(errors="replace").strip()
         return rest

@@ -17,9 +17,6 @@ from enum import Enum, auto
 
 from .decisions import Assign, Close, Decision, Dial, Limits, Refuse
 
-__all__ = ["Assign", "Close", "Decision", "Dial", "Limits", "Pool", "Refuse"]
-
-
 # sshd counts a session for a moment after its end, until it has read that the channel is closed and cleared it away.
 _SETTLING = 0.002
 _LAG = 0.1

@@ -8,7 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from pybatch_async.protocols.pool import Assign, Close, Decision, Dial, Limits, Pool, Refuse
+from pybatch_async.protocols.decisions import Assign, Close, Decision, Dial, Limits, Refuse
+from pybatch_async.protocols.pool import Pool
 
 
 def make_pool(**limits: float) -> Pool:

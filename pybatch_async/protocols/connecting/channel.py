@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
 
 import asyncssh
 
 from ..framing import Frame
-from ..remote import Completed, Sink, Source
+from ..streams import Completed, Sink, Source, opened
 
 _HELD = 1 << 20  # bytes of output that wait for a slow sink before the host is asked to pause
 _PIECE = 1 << 16  # bytes of input given to the channel at a time
@@ -187,37 +186,26 @@ class Channel(asyncssh.SSHClientSession[bytes]):
             await _stop(feeder, taker)
 
     async def _feed(self, source: Source) -> None:
-        async with contextlib.aclosing(_pieces(source)) as pieces:
-            async for piece in pieces:
-                if self._is_full:
-                    await self._wait_room()
-                if self._ended.is_set() or self._chan.is_closing():
-                    return
-                self._chan.write(piece)
+        async with opened(source) as chunks:
+            async for chunk in chunks:
+                for start in range(0, len(chunk), _PIECE):
+                    if not await self._is_written(chunk[start : start + _PIECE]):
+                        return
         if not self._chan.is_closing():
             self._chan.write_eof()
+
+    async def _is_written(self, piece: bytes) -> bool:
+        if self._is_full:
+            await self._wait_room()
+        if self._ended.is_set() or self._chan.is_closing():
+            return False
+        self._chan.write(piece)
+        return True
 
     async def _wait_room(self) -> None:
         while self._is_full and not self._ended.is_set():
             self._room = asyncio.get_running_loop().create_future()
             await self._room
-
-
-async def _pieces(source: Source) -> AsyncGenerator[bytes, None]:
-    if source is None or isinstance(source, bytes):
-        data = memoryview(source or b"")
-        for start in range(0, len(data), _PIECE):
-            yield bytes(data[start : start + _PIECE])
-        return
-    stream = source() if callable(source) else source
-    try:
-        async for piece in stream:
-            for start in range(0, len(piece), _PIECE):
-                yield piece[start : start + _PIECE]
-    finally:
-        aclose = getattr(stream, "aclose", None)
-        if aclose is not None:
-            await aclose()
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

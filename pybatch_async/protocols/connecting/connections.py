@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 from ...errors import ConnectionFailed, PybatchException
-from ..pool import Assign, Close, Dial, Limits, Pool, Refuse
+from ..decisions import Assign, Close, Dial, Limits, Refuse
+from ..pool import Pool
 from .failures import LoginFailed
 from .login import Link, Login
 

@@ -7,8 +7,6 @@ may print too), and on standard error, with a word, when it gives up; `verdict` 
 
 from __future__ import annotations
 
-GAVE_UP = 3
-
 # Every path becomes absolute, so that none can be read as an option ("-rf") and `cd` changes no meaning.
 _PROLOGUE = r"""
 LC_ALL=C; export LC_ALL

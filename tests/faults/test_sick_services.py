@@ -98,7 +98,9 @@ async def test_a_hundred_jobs_outlive_restarts_of_sshd(make_sshd: MakeSshd, slur
 async def test_jobs_outlive_a_controller_that_is_away(
     make_slurm: MakeSlurm, make_sshd: MakeSshd, is_frozen: bool
 ) -> None:
-    cluster = make_slurm(SlurmOptions(name="away", accounting=False, extra=("MessageTimeout=4",)))
+    cluster = make_slurm(
+        SlurmOptions(name="frozen" if is_frozen else "away", accounting=False, extra=("MessageTimeout=4",))
+    )
     server = make_sshd(environment=cluster.environment())
 
     async def trouble() -> None:

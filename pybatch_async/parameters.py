@@ -6,10 +6,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from .errors import ConfigurationError
 
@@ -144,6 +144,12 @@ class ConnectionParameters:
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: None if key in _SECRETS else value for key, value in self.__dict__.items()}
+
+    def __copy__(self) -> Self:
+        return replace(self)  # a pickle leaves the process and holds no secrets; a copy stays and keeps them
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return replace(self, client_keys=None if self.client_keys is None else list(self.client_keys))
 
 
 def wall_seconds(wall_time: str | timedelta) -> int | None:

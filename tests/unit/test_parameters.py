@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -67,6 +70,13 @@ def test_parameters_compare_by_value_and_share_no_defaults() -> None:
 
 async def _answer(question: str) -> str:
     return "hunter2"
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, replace])
+def test_a_copy_of_a_connection_keeps_its_secrets(copied: Callable[..., ConnectionParameters]) -> None:
+    params = ConnectionParameters("gaia", "u", "pw", passphrase="phrase", client_keys=["a"], prompt=_answer)
+    twin = copied(params)
+    assert twin == params and twin is not params
 
 
 def test_no_secret_of_a_connection_is_shown_or_pickled() -> None:

@@ -411,13 +411,13 @@ async def test_refused_login_names_the_user_and_the_methods(sshd_bare: Sshd) -> 
 
 
 async def test_refused_connection_says_what_to_check(sshd_bare: Sshd) -> None:
-    text = await failure_of(parameters(sshd_bare, port=1), pb.ConnectionFailed)
+    text = await failure_of(parameters(sshd_bare, port=1), pb.HostUnreachable)
     assert "Connection refused" in text
     assert "Check the name and the port" in text
 
 
 async def test_name_that_does_not_resolve_says_so(sshd_bare: Sshd) -> None:
-    text = await failure_of(parameters(sshd_bare, host="no-such-host.invalid"), pb.ConnectionFailed)
+    text = await failure_of(parameters(sshd_bare, host="no-such-host.invalid"), pb.HostUnreachable)
     assert "Could not resolve hostname" in text
 
 
@@ -430,9 +430,8 @@ async def test_silent_host_is_given_up_in_time(sshd_bare: Sshd, proxy_factory: M
 
 async def test_option_like_host_and_user_are_refused(sshd_bare: Sshd) -> None:
     for field in ("host", "user"):
-        async with SshProtocol(parameters(sshd_bare, **{field: "-oProxyCommand=touch /tmp/owned"})) as protocol:
-            with pytest.raises(pb.ConfigurationError):
-                await protocol.run(["true"])
+        with pytest.raises(pb.ConfigurationError, match=field):
+            SshProtocol(parameters(sshd_bare, **{field: "-oProxyCommand=touch /tmp/owned"}))
 
 
 # Files, cut

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 MOST = 2**31 - 1  # of anything that is counted: what a scheduler or a socket option takes
 
@@ -39,7 +40,7 @@ def is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= MOST
 
 
-def _is_list(value: object) -> bool:
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
 
 
@@ -48,7 +49,7 @@ def _is_path(value: object) -> bool:
 
 
 def _is_list_of_paths(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray) and all(map(_is_path, value))
+    return _is_list(value) and all(map(_is_path, value))
 
 
 TEXT = Kind("text is", lambda value: isinstance(value, str))

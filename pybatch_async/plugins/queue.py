@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar
@@ -20,6 +19,7 @@ from ..errors import (
     SubmitFailed,
 )
 from ..interfaces import GenericProtocol, Input
+from ..protocols import waiting
 from .coalescer import Bounds, Coalescer
 from .poller import Poller, Polling, is_passing
 from .ticket import JobRecord, Report, Ticket, host_name
@@ -205,12 +205,9 @@ class HostQueue(ABC):
 
 async def pauses() -> AsyncIterator[float]:
     """Yield how long the pause before the next attempt will be, and make it, jittered and growing to 10 s."""
-    pause = 0.2
-    while True:
-        length = pause * random.uniform(0.5, 1.5)
-        yield length
-        await asyncio.sleep(length)
-        pause = min(pause * 2, 10.0)
+    for pause in waiting.pauses(0.2, 10.0):
+        yield pause
+        await asyncio.sleep(pause)
 
 
 def _call_off(jobs: Iterable[JobRecord]) -> None:

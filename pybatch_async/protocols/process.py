@@ -102,17 +102,21 @@ async def _end(process: Process, exited: asyncio.Event, transport: asyncio.Subpr
     if process.stdin and not process.stdin.is_closing():
         process.stdin.transport.abort()  # a shell that waits for what reads this sees to its traps only then
     if not exited.is_set():
-        _signal_group(process.pid, signal.SIGTERM)
+        signal_group(process.pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(exited.wait(), _GRACE)
     if not exited.is_set():
-        _signal_group(process.pid, signal.SIGKILL)
+        signal_group(process.pid, signal.SIGKILL)
         await exited.wait()
     transport.close()
     await asyncio.sleep(0)  # the pipes are closed in the loop's next round
 
 
-def _signal_group(pid: int, number: int) -> None:
+def signal_group(pid: int, number: int) -> None:
+    """Send a signal to a process group, if it is still there.
+
+    :param pid: the process that leads it.
+    """
     # ProcessLookupError: it has just ended; PermissionError: it runs as somebody else (sudo), and is waited for.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)

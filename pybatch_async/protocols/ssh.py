@@ -18,16 +18,16 @@ from ..validation import check_connection
 from .framing import new_mark
 from .openssh.errors import explain, is_not_shared
 from .openssh.gate import Gate
-from .openssh.login import NotShared, answering, dial, log_path, pauses, read_log, remove_directory
+from .openssh.login import NotShared, answering, dial
 from .openssh.master import Master
 from .openssh.options import login_argv, shared_argv
-from .openssh.private import make_private_directory
+from .openssh.private import log_path, make_private_directory, read_log, remove_directory
 from .openssh.remote_run import Ending, RemoteRun, killer
 from .openssh.single_flight import SingleFlight
 from .process import CannotStart
 from .remote import Completed, RemoteProtocol, Sink, Source
 from .streams import is_reopenable
-from .waiting import acquired, in_thread, to_the_end
+from .waiting import acquired, in_thread, pauses, to_the_end
 
 _TRIES = 3  # of what may be repeated when its connection is lost
 _KILL_WITHIN = 5.0  # seconds for ending a remote command
@@ -187,7 +187,7 @@ class SshProtocol(RemoteProtocol):
             return  # the host is out of reach: what runs there can not be ended from here
 
     async def _is_ended_over(self, master: Master, mark: str) -> bool:
-        for pause, _ in zip(pauses(0.05), range(3), strict=False):
+        for pause, _ in zip(pauses(0.05, 5.0), range(3), strict=False):
             if not master.is_alive:
                 return False
             run = RemoteRun(killer(mark), new_mark())

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Waiting that a cancellation does not cut short: for clean-up, and for threads that can not be stopped."""
+"""Ways to wait: to the end whatever is cancelled, between two tries, and for a person while a deadline rests."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import contextlib
+import random
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar, TypeVarTuple
 
 import anyio
@@ -50,3 +52,31 @@ async def acquired(make: Callable[[*Ts], T], undo: Callable[[T], None], *argumen
             await in_thread(undo, thing)
         raise
     return made[0]
+
+
+def pauses(first: float, longest: float) -> Iterator[float]:
+    """Iterate, without an end, over the seconds to wait between tries: ever longer, and never in step with others.
+
+    :param first: the first pause, on average.
+    :param longest: what the pauses grow to, on average.
+    """
+    pause = first
+    while True:
+        yield pause * random.uniform(0.5, 1.5)
+        pause = min(2 * pause, longest)
+
+
+@contextlib.contextmanager
+def resting(deadline: asyncio.Timeout) -> Iterator[None]:
+    """Hold a deadline still while in it: the time that a person takes to answer is not the host's."""
+    loop, when = asyncio.get_running_loop(), deadline.when()
+    if when is None:
+        yield
+        return
+    left = when - loop.time()
+    deadline.reschedule(None)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(RuntimeError):  # what it was for is over
+            deadline.reschedule(loop.time() + left)

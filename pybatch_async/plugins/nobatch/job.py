@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from ...errors import ConfigurationError
 from ..base import BatchJob
 from . import script
@@ -44,10 +42,6 @@ class NobatchJob(BatchJob):
             )
         if not self.params.is_posix:
             raise ConfigurationError(f"is_posix: the plugin {self.plugin_name!r} does not run on Windows hosts yet.")
-        try:
-            shlex.split(self.params.launcher)
-        except ValueError as error:
-            raise ConfigurationError(f"launcher: {self.params.launcher!r} is no command: {error}.") from error
         after_ids([text for each in self.params.dependencies if (text := str(getattr(each, "job_id", each)))])
 
     def batch_file(self) -> str:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import asyncssh
 
 from ...parameters import Prompt
+from ..waiting import resting
 from .failures import Progress
 from .keys import open_key
 
@@ -134,17 +134,12 @@ class Client(asyncssh.SSHClient):
         """Ask the user; the login's deadline rests meanwhile."""
         assert self._secrets.prompt is not None
         who = "" if is_local else f"{self._at.user}@{self._at.host}: "
-        loop = asyncio.get_running_loop()
-        left = (self._deadline.when() or loop.time()) - loop.time()
-        self._deadline.reschedule(None)
         try:
-            return await self._secrets.prompt(f"{who}{_plain(question)}")
+            with resting(self._deadline):
+                return await self._secrets.prompt(f"{who}{_plain(question)}")
         except BaseException as error:  # re-raised: asyncssh would show it as an error of its own
             self.error = error
             raise
-        finally:
-            with contextlib.suppress(RuntimeError):  # the login is over
-                self._deadline.reschedule(loop.time() + left)
 
 
 def _plain(text: str) -> str:

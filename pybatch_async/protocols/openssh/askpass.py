@@ -102,7 +102,7 @@ class Askpass:
             if answer is not None:
                 writer.write(b"+" + answer.encode(errors="surrogateescape"))
                 await writer.drain()
-        except Exception as error:  # noqa: BLE001 - the caller's own prompt may raise anything; it ends the login
+        except Exception as error:  # the caller's own prompt may raise anything; it ends the login
             self.failure = error
         finally:
             writer.close()

@@ -5,24 +5,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
-import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from ...errors import AuthenticationFailed, ConnectionFailed
 from ...parameters import ConnectionParameters
 from ...validation import check_connection
 from ..process import run_process
-from ..waiting import acquired, in_thread, to_the_end
+from ..waiting import acquired, in_thread, pauses, resting, to_the_end
 from .askpass import Askpass
 from .errors import Failure, explain
 from .master import Master
 from .options import can_answer, login_argv, resolve_argv
-from .private import make_private_directory
-
-_MOST_LOG = 1024 * 1024
+from .private import log_path, make_private_directory, read_log, remove_directory
 
 
 class NotShared(Exception):
@@ -47,7 +43,7 @@ async def dial(params: ConnectionParameters) -> Master:
     check_connection(params)
     loop = asyncio.get_running_loop()
     give_up = loop.time() + params.connect_timeout
-    for pause in pauses():
+    for pause in pauses(0.2, 5.0):
         try:
             return await _dial_once(params)
         except LoginFailed as failed:
@@ -55,14 +51,6 @@ async def dial(params: ConnectionParameters) -> Master:
                 raise failed.failure.error from failed
         await asyncio.sleep(pause)
     raise AssertionError("pauses() has no end")
-
-
-def pauses(first: float = 0.2, longest: float = 5.0) -> Iterator[float]:
-    """Iterate over seconds to wait between tries: longer and longer, and never in step with others."""
-    pause = first
-    while True:
-        yield pause * random.uniform(0.5, 1.5)
-        pause = min(2 * pause, longest)
 
 
 async def _dial_once(params: ConnectionParameters) -> Master:
@@ -90,23 +78,6 @@ async def _discard(master: Master | None, directory: Path) -> None:
     await in_thread(remove_directory, directory)
 
 
-def log_path(directory: Path) -> str:
-    """Name the file that ssh writes its messages to."""
-    return str(directory / "log")
-
-
-def read_log(directory: Path) -> str:
-    """Return what ssh wrote so far."""
-    with open(log_path(directory), "a+b") as log:
-        log.seek(0)
-        return log.read(_MOST_LOG).decode(errors="replace")
-
-
-def remove_directory(directory: Path) -> None:
-    """Remove what a login needed."""
-    shutil.rmtree(directory, ignore_errors=True)
-
-
 @asynccontextmanager
 async def answering(
     params: ConnectionParameters, directory: Path, deadline: asyncio.Timeout
@@ -122,7 +93,7 @@ async def answering(
         # Nor must the ssh of a hop, which knows nothing of BatchMode, put up a window.
         yield environment | {"SSH_ASKPASS_REQUIRE": "never"}
         return
-    askpass = Askpass(params, await _own_login(params), lambda: _paused(deadline))
+    askpass = Askpass(params, await _own_login(params), lambda: resting(deadline))
     try:
         async with askpass.serving(directory) as variables:
             yield environment | variables
@@ -137,20 +108,6 @@ async def _own_login(params: ConnectionParameters) -> str:
     done = await run_process(resolve_argv(params), input=None, output=None)
     settings = dict(line.split(" ", 1) for line in done.stdout.decode(errors="replace").splitlines() if " " in line)
     return f"{settings.get('user', params.user)}@{settings.get('hostname', params.host)}"
-
-
-@contextmanager
-def _paused(deadline: asyncio.Timeout) -> Iterator[None]:
-    loop, when = asyncio.get_running_loop(), deadline.when()
-    if when is None:
-        yield
-        return
-    left = when - loop.time()
-    deadline.reschedule(None)
-    try:
-        yield
-    finally:
-        deadline.reschedule(loop.time() + left)
 
 
 def _too_slow(params: ConnectionParameters) -> ConnectionFailed:

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import weakref
@@ -14,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from ..process import signal_group
+from .private import MOST_LOG, log_path, remove_directory
+
 _READY = "pybatch_async:ready"
-_MOST_LOG = 1024 * 1024
 _PATIENCE = 3.0  # seconds between TERM and KILL
 # When this process is gone, however it went, the pipe closes, and the watcher ends ssh and removes the directory.
 _WATCHED = (
@@ -36,7 +36,7 @@ class Master:
         options = ["-M", "-N", "-S", self.control_path, "-o", "ControlPersist=no"]
         options += ["-o", "PermitLocalCommand=yes", "-o", f"LocalCommand=echo {_READY}"]
         argv = ["/bin/sh", "-c", _WATCHED, "sh", str(directory), *login[:-2], *options, *login[-2:]]
-        self._log = open(directory / "log", "ab+", buffering=0)
+        self._log = open(log_path(directory), "ab+", buffering=0)
         self._process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
@@ -81,7 +81,7 @@ class Master:
 
     def trim_log(self) -> None:
         """Keep the file of what it writes small, however long it lives."""
-        if self.is_alive and os.fstat(self._log.fileno()).st_size > _MOST_LOG:
+        if self.is_alive and os.fstat(self._log.fileno()).st_size > MOST_LOG:
             os.ftruncate(self._log.fileno(), 0)
 
     def close(self) -> None:
@@ -92,19 +92,14 @@ class Master:
 def _end(process: subprocess.Popen[bytes], log: IO[bytes], directory: Path, owner: int) -> None:
     if os.getpid() != owner:
         return  # a fork of this process has a copy of this object, not of the master
-    _signal_group(process, signal.SIGTERM)
+    # The watcher is in the group too and keeps its id from being taken by another until it has gone itself.
+    signal_group(process.pid, signal.SIGTERM)
     try:
         process.wait(_PATIENCE)
     except subprocess.TimeoutExpired:
-        _signal_group(process, signal.SIGKILL)
+        signal_group(process.pid, signal.SIGKILL)
         process.wait()
     for stream in (process.stdin, process.stdout, log):
         if stream:
             stream.close()
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    # The watcher is in the group too and keeps its id from being taken by another until it has gone itself.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+    remove_directory(directory)

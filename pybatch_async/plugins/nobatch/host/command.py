@@ -23,7 +23,7 @@ def start(launch, index, mark):
     """Start the command in the work directory and return its pid.
 
     :param mark: what tells the task among all others.
-    :returns: pid; or, where there is no such command or it can not be run, the exit code of a shell for that.
+    :returns: (pid, None); or, where there is no such command or it can not be run, (None, a shell's exit code).
     :raises OSError: the work directory or the logs can not be used.
     """
     os.umask(launch["umask"])
@@ -111,7 +111,7 @@ def _popen(path, argv, environment, files):
         stdout=files[1],
         stderr=files[2],
         start_new_session=True,
-        preexec_fn=_reset,  # noqa: PLW1509 - this process has one thread
+        preexec_fn=_reset,  # this process has one thread
     )
     process.returncode = 0  # the caller waits for the pid itself
     return process.pid

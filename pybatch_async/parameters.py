@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from .errors import ConfigurationError
 Prompt = Callable[[str], Awaitable[str]]
 
 RECORDS = ".pybatch_async"  # the directory of this library inside a work directory
+_LISTS = ("command", "extra_as_list", "input_files", "setup", "teardown", "dependencies")
 _LONGEST = 2**31 - 1  # seconds, 68 years: what a host's clock arithmetic surely takes
 _SECRETS = ("password", "passphrase", "prompt")
 
@@ -150,6 +152,16 @@ class ConnectionParameters:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return replace(self, client_keys=None if self.client_keys is None else list(self.client_keys))
+
+
+def own_copy(params: LaunchParameters) -> LaunchParameters:
+    """Copy parameters, so that what is done to the originals does not reach the copy."""
+    twin = copy.copy(params)
+    twin.environment = dict(params.environment)
+    for name in _LISTS:
+        value = getattr(params, name)
+        setattr(twin, name, value if isinstance(value, tuple) else list(value))
+    return twin
 
 
 def wall_seconds(wall_time: str | timedelta) -> int | None:

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import uuid
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -16,7 +17,7 @@ import anyio.to_thread
 
 from ..errors import ConfigurationError, PathMissing
 from ..interfaces import GenericProtocol, GenericTask
-from ..parameters import LaunchParameters, remote_join
+from ..parameters import LaunchParameters, own_copy, remote_join
 from ..protocols.files.copying import check_entries
 from ..states import JobInfo, JobState
 from ..validation import check_launch, refuse_fields
@@ -43,6 +44,7 @@ class BatchJob(JobRecord):
     def __init__(self, params: LaunchParameters, protocol: GenericProtocol) -> None:
         super().__init__(params, protocol)
         self._under_way = 0
+        self._given = params  # what the caller described the job with, while it is being submitted
         self.check()
 
     def check(self) -> None:
@@ -67,13 +69,27 @@ class BatchJob(JobRecord):
         if self.ticket:
             return
         self.check()
-        self.input_size = await anyio.to_thread.run_sync(_size_of_inputs, self.params.input_files)
-        self._under_way += 1
-        try:
+        with self._params_held():
+            self.input_size = await anyio.to_thread.run_sync(_size_of_inputs, self.params.input_files)
             await self._settle_dependencies()
             await self._queue.submit(self)
+
+    @contextlib.contextmanager
+    def _params_held(self) -> Iterator[None]:
+        """Keep parameters of the job's own from here on, which the caller may change and use for another job.
+
+        A job that surely was not submitted goes back to the caller's, so that they can be mended there.
+        """
+        if not self._under_way:
+            self._given, self.params = self.params, own_copy(self.params)
+        self._under_way += 1
+        try:
+            yield
         finally:
             self._under_way -= 1
+            if not self._under_way:
+                is_given_back = self.ticket is None and not self.is_uncertain
+                self._given = self.params = self._given if is_given_back else self.params
 
     async def state(self) -> JobState:
         """Return the state of the job."""
@@ -206,11 +222,13 @@ class BatchJob(JobRecord):
         return job
 
     def __getstate__(self) -> dict[str, Any]:
+        plain = plain_params(self.params)
         return self.__dict__ | {
             "_under_way": 0,
+            "_given": plain,
             "in_flight": 0,
             "is_uncertain": self.ticket is None,
-            "params": plain_params(self.params),
+            "params": plain,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:

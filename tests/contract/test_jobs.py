@@ -110,6 +110,38 @@ async def test_before_its_submission_a_job_is_created_and_nothing_waits(place: P
     assert (job.job_id, (await job.info()).state) == ("", "CREATED")
 
 
+async def test_parameters_can_be_changed_and_used_for_the_next_job(place: Place) -> None:
+    params = pb.LaunchParameters(script("sleep 1; pwd"), "", name="first", environment={"A": "1"})
+    jobs = []
+    for number in range(3):
+        params.work_directory, params.name = str(place.directory / f"shared{number}"), f"number {number}"
+        params.total_jobs = number + 1
+        jobs.append(pb.create_job(place.plugin, params, place.protocol))
+        submission = asyncio.create_task(jobs[-1].submit())
+        await asyncio.sleep(0)
+        params.command[2], params.environment = "pwd", {"A": "2"}  # while it is under way
+        await submission
+    params.command, params.total_jobs, params.wall_time = [], 7, "xvi"
+    assert await pb.wait_all(jobs) == ["FINISHED"] * 3
+    assert [await job.stdout() for job in jobs] == [
+        f"{place.directory}/shared{number}\n" * (number + 1) for number in range(3)
+    ]
+    assert [len(job.tasks) for job in jobs] == [0, 2, 3]
+    assert pb.reload_job(jobs[2].dump(), place.protocol).params == jobs[2].params
+
+
+async def test_a_job_that_was_refused_is_mended_through_the_parameters_it_was_made_with(place: Place) -> None:
+    params = pb.LaunchParameters(["true"], "/proc/nowhere")
+    job = pb.create_job(place.plugin, params, place.protocol)
+    place.jobs.append(job)
+    outcomes = await asyncio.gather(job.submit(), job.submit(), return_exceptions=True)
+    assert all(isinstance(outcome, pb.SubmitFailed) for outcome in outcomes)
+    assert job.params is params
+    params.work_directory = str(place.directory / "mended")
+    await job.submit()
+    assert await job.wait() == "FINISHED"
+
+
 async def test_a_missing_input_file_is_named_before_anything_is_sent(place: Place, tmp_path: Path) -> None:
     job = place.job("true", input_files=[tmp_path / "missing.dat"])
     with pytest.raises(pb.ConfigurationError, match=r"missing\.dat"):

@@ -166,6 +166,7 @@ class Poller(Generic[Key, Report]):
                 await self._pause()
                 if self._watches:
                     await self._tick()
+                    await asyncio.sleep(0)  # those who were told leave now, and nothing runs on after the last
         finally:
             self._runner = None
 

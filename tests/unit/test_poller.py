@@ -254,3 +254,11 @@ def test_the_interval_grows_with_quiet(quiet: float, interval: float) -> None:
 def test_only_what_may_pass_by_itself_is_passing() -> None:
     assert is_passing(ConnectionFailed("cut")) and is_passing(StateUnknown("busy"))
     assert not is_passing(AuthenticationFailed("no")) and not is_passing(JobLost("gone"))
+
+
+async def test_nothing_is_left_running_once_the_last_waiter_was_told(host: Host) -> None:
+    polled, key = poller(host), Key("a")
+    host.states["a"] = JobState.FINISHED
+    await polled.wait(key, is_over)
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -29,6 +29,7 @@ from .ticket import JobRecord, Report, Ticket
 
 FORMAT = 1  # of dump()
 _CAT = 'while IFS= read -r path; do if [ -r "$path" ]; then cat < "$path"; fi; done'
+_EARLY = (JobState.CREATED, JobState.IN_PROCESS, JobState.QUEUED)
 _STREAMS = {"stdout": "output", "stderr": "error"}
 
 
@@ -166,13 +167,19 @@ class BatchJob(JobRecord):
         return remote_join(self.directory, f"logs/{_STREAMS[stream]}{suffix}.log")
 
     async def log(self, stream: str, index: int | None = None) -> str:
-        """Return the text of a log file; "" while it does not exist because the job has not started."""
+        """Return the text of a log file; "" where there is none because the job, or the task, has not started."""
         try:
             return await self.protocol.read(self.log_path(stream, index))
         except PathMissing:
-            if await self.state() in (JobState.CREATED, JobState.IN_PROCESS, JobState.QUEUED):
-                return ""
-            raise
+            if await self._has_started(index or 0):
+                raise
+            return ""
+
+    async def _has_started(self, index: int) -> bool:
+        if await self.state() in _EARLY:
+            return False
+        info = self.known_task(index)
+        return info.state not in _EARLY and bool(info.nodes or not info.state.is_final)
 
     async def task_report(self) -> Report | None:
         """Return what is known of each task; None before submission."""

@@ -100,6 +100,23 @@ async def is_in(job: pb.GenericJob | pb.GenericTask, *states: str) -> bool:
     return await job.state() in states
 
 
+async def test_what_never_started_has_written_nothing(place: Place) -> None:
+    failed = await place.submitted("false")
+    never = await place.submitted("echo", dependencies=[failed])
+    array = await place.submitted("sleep", "600", total_jobs=2, max_simul_jobs=1)
+    await until(lambda: is_in(array.tasks[0], "RUNNING"))
+    assert (await array.tasks[1].stdout(), await array.tasks[1].stderr()) == ("", "")
+    await array.tasks[1].cancel()
+    assert await pb.wait_all([never, array.tasks[1]]) == ["FAILED", "FAILED"]
+    assert (await never.stdout(), await never.stderr(), await array.tasks[1].stdout()) == ("", "", "")
+
+
+async def test_output_that_is_gone_is_told_from_none(place: Place) -> None:
+    job = await place.done(*script("echo here; rm -r logs"))
+    with pytest.raises(pb.PathMissing, match=r"output\.log"):
+        await job.stdout()
+
+
 async def test_before_its_submission_a_job_is_created_and_nothing_waits(place: Place) -> None:
     job, array = place.job("true"), place.job("true", total_jobs=3)
     those: list[pb.GenericJob | pb.GenericTask] = [job, array, *array.tasks]

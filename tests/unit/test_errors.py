@@ -9,6 +9,7 @@ import pickle
 import pytest
 
 import pybatch_async as pb
+from pybatch_async.protocols.files.transfer_errors import raise_for
 
 ALL = [getattr(pb, name) for name in pb.__all__ if isinstance(getattr(pb, name), type)]
 ERRORS = [each for each in ALL if issubclass(each, Exception)]
@@ -48,3 +49,12 @@ def test_a_long_command_is_cut_in_the_message() -> None:
 def test_errors_can_be_pickled_and_copied(error: pb.PybatchException) -> None:
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert (type(twin), str(twin), vars(twin)) == (type(error), str(error), vars(error))
+
+
+def test_a_failed_copy_is_told_in_one_line_of_the_host_s_words() -> None:
+    said = "tar: ./a: Cannot open: Permission denied\ntar: Exiting with failure status due to previous errors\n"
+    with pytest.raises(pb.TransferFailed) as caught:
+        raise_for("download", "gaia", ["/x/a"], "mark", 2, said)
+    assert str(caught.value) == (
+        "Can not download '/x/a' on gaia: tar: ./a: Cannot open: Permission denied. Put that right there and try again."
+    )

@@ -46,5 +46,10 @@ def raise_for(operation: str, host: str, paths: Sequence[str], mark: str, return
         raise PathMissing(f"Can not {operation} {path!r} on {host}: {_MISSING[kind]}.")
     if kind in _REFUSED:
         raise TransferFailed(f"Can not {operation} {path!r} on {host}: {_REFUSED[kind]}.")
-    words = said[-2000:] or f"the host's shell ended with code {returncode} and said nothing"
+    words = _one_line(said)[-2000:] or f"the host's shell ended with code {returncode} and said nothing"
     raise TransferFailed(f"Can not {operation} {path!r} on {host}: {words}. Put that right there and try again.")
+
+
+def _one_line(said: str) -> str:
+    """Join the lines of what the host's programs said, without that by which tar only ends."""
+    return "; ".join(line for line in said.splitlines() if not line.startswith("tar: Exiting with failure status"))

@@ -94,6 +94,9 @@ async def test_a_requeued_job_is_followed_to_its_last_run(bare: SlurmCluster, tm
     await until(lambda: runs(tmp_path) == 1, "the first run")
     bare.command("scontrol", "requeue", job.job_id)
     waiting = asyncio.create_task(job.wait())
+    # A node that is not done with the first run fails the second one; the two minutes are there to prevent that.
+    await asyncio.to_thread(bare.wait_idle)
+    await asyncio.sleep(1)
     while not waiting.done():
         await asyncio.to_thread(_hurried, bare, job.job_id)
         await asyncio.sleep(0.2)

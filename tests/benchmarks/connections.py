@@ -19,9 +19,9 @@ from pathlib import Path
 
 import asyncssh
 
-from pybatch_async import ConnectionParameters
 from pybatch_async.protocols.asyncssh import AsyncsshProtocol
 from tests.services.accounts import Accounts
+from tests.services.connection import connection_to
 from tests.services.sshd import Sshd, SshdOptions, SshKeys, make_keys
 from tests.services.workspace import Workspace
 
@@ -60,17 +60,6 @@ def _running(workspace: Workspace, keys: SshKeys, accounts: Accounts, options: S
         yield server
 
 
-def _parameters(server: Sshd) -> ConnectionParameters:
-    return ConnectionParameters(
-        server.host,
-        server.user,
-        port=server.port,
-        client_keys=[server.client_key],
-        known_hosts=server.known_hosts,
-        config=False,
-    )
-
-
 # What the pool costs
 
 
@@ -92,7 +81,7 @@ async def _overhead(server: Sshd, root: Path) -> None:
         process = await asyncio.create_subprocess_exec(*argv, "/bin/true", stdin=subprocess.DEVNULL)
         assert await process.wait() == 0
 
-    async with AsyncsshProtocol(_parameters(server)) as protocol:
+    async with AsyncsshProtocol(connection_to(server)) as protocol:
         ways: dict[str, Work] = {
             "ssh + ControlMaster": ssh_program,
             "bare asyncssh run()": lambda: bare.run("/bin/true", check=True),
@@ -142,7 +131,7 @@ async def _eight_at_once(work: Work) -> None:
 
 
 async def _burst(name: str, server: Sshd, root: Path) -> None:
-    async with AsyncsshProtocol(_parameters(server)) as protocol:
+    async with AsyncsshProtocol(connection_to(server)) as protocol:
         await protocol.create("burst.txt", "x" * 10_000)
         counts = [0]
         watching = asyncio.create_task(_count_connections(server, counts))

@@ -23,6 +23,7 @@ from pybatch_async.plugins.nobatch.queue import NobatchQueue
 from pybatch_async.protocols.asyncssh import AsyncsshProtocol
 from pybatch_async.protocols.local import LocalProtocol
 from tests.services.accounts import Accounts
+from tests.services.connection import connection_to
 from tests.services.sshd import Sshd, SshdOptions, make_keys
 from tests.services.workspace import Workspace
 
@@ -53,17 +54,7 @@ def _server(workspace: Workspace) -> Iterator[tuple[Sshd, ConnectionParameters]]
     keys, accounts = make_keys(workspace), Accounts(workspace)
     with contextlib.closing(Sshd(workspace, keys, accounts.plain(), SshdOptions())) as server:
         server.start()
-        yield (
-            server,
-            ConnectionParameters(
-                "127.0.0.1",
-                server.user,
-                port=server.port,
-                client_keys=[keys.client_key],
-                known_hosts=keys.known_hosts,
-                config=False,
-            ),
-        )
+        yield server, connection_to(server)
 
 
 async def _through_ssh(connection: ConnectionParameters, home: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pybatch_async import ConnectionParameters
 from tests.services.accounts import Accounts
+from tests.services.connection import connection_to
 from tests.services.munge import Munge
 from tests.services.proxy import Plan, Proxy
 from tests.services.slurm import SlurmCluster
@@ -50,14 +51,7 @@ class Site:
 
     def parameters(self, link: Link) -> ConnectionParameters:
         """Return how this library logs in over a link."""
-        return ConnectionParameters(
-            self.server.host,
-            self.server.user,
-            port=link.port,
-            client_keys=[self.server.client_key],
-            known_hosts=self.server.known_hosts,
-            config=False,
-        )
+        return connection_to(self.server, port=link.port)
 
     def requests(self) -> dict[str, int]:
         """Return how many requests came since `renew`, as `user_requests` does."""

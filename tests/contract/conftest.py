@@ -20,6 +20,7 @@ from pybatch_async.plugins.nobatch.queue import NobatchQueue
 from pybatch_async.plugins.poller import Polling
 from pybatch_async.plugins.slurm.queue import SlurmQueue
 from pybatch_async.protocols.remote import RemoteProtocol
+from tests.services.connection import connection_to
 from tests.services.slurm import SlurmCluster
 from tests.services.sshd import Sshd
 
@@ -72,14 +73,7 @@ class Place:
 
 def connected(kind: str, server: Sshd) -> RemoteProtocol:
     """Return a protocol that reaches a server of the tests."""
-    params = pb.ConnectionParameters(
-        host=server.host,
-        user=server.user,
-        port=server.port,
-        client_keys=[server.client_key],
-        known_hosts=server.known_hosts,
-        config=False,
-    )
+    params = connection_to(server)
     return pb.SshProtocol(params) if kind == "ssh" else pb.AsyncsshProtocol(params)
 
 

@@ -25,6 +25,7 @@ from pybatch_async.protocols.local import LocalProtocol
 from pybatch_async.protocols.remote import RemoteProtocol
 from pybatch_async.protocols.ssh import SshProtocol
 from tests.services.accounts import Accounts
+from tests.services.connection import connection_to
 from tests.services.sshd import Sshd
 
 OVER_SSH: dict[str, Callable[[pb.ConnectionParameters], RemoteProtocol]] = {
@@ -58,15 +59,7 @@ ODD_NAMES = [
 
 
 def connected(kind: str, server: Sshd) -> RemoteProtocol:
-    params = pb.ConnectionParameters(
-        server.host,
-        server.user,
-        port=server.port,
-        client_keys=[server.client_key],
-        known_hosts=server.known_hosts,
-        config=False,
-    )
-    return OVER_SSH[kind](params)
+    return OVER_SSH[kind](connection_to(server))
 
 
 @pytest.fixture(params=["local", *OVER_SSH])

@@ -11,8 +11,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pybatch_async import AsyncsshProtocol, ConnectionParameters, GenericProtocol, LaunchParameters
+from pybatch_async import AsyncsshProtocol, GenericProtocol, LaunchParameters
 from pybatch_async.plugins.slurm.job import Job
+from tests.services.connection import connection_to
 from tests.services.slurm import SlurmCluster
 from tests.services.sshd import Sshd
 
@@ -23,17 +24,7 @@ _ANY_TIME = ["-S", "now-2days", "-E", "now+2days"]
 def reach(server: Sshd, port: int | None = None, **options: object) -> AsyncsshProtocol:
     """Reach a server with the tests' key; a dead connection is noticed soon."""
     chosen: dict[str, object] = {"keepalive_interval": 1.0, "connect_timeout": 5.0, **options}
-    return AsyncsshProtocol(
-        ConnectionParameters(
-            host=server.host,
-            user=server.user,
-            port=port or server.port,
-            client_keys=[server.client_key],
-            known_hosts=server.known_hosts,
-            config=False,
-            **chosen,  # type: ignore[arg-type]  # any field of ConnectionParameters
-        )
-    )
+    return AsyncsshProtocol(connection_to(server, port=port or server.port, **chosen))
 
 
 def make_job(

@@ -27,8 +27,9 @@ from pybatch_async import (
 )
 from pybatch_async.protocols.asyncssh import AsyncsshProtocol
 from tests.conftest import MakeSshd
-from tests.integration.test_asyncssh import debug_loop, parameters
+from tests.integration.test_asyncssh import debug_loop
 from tests.services.accounts import Accounts
+from tests.services.connection import connection_to
 from tests.services.kerberos import Realm
 from tests.services.sshd import Sshd, make_key
 
@@ -65,13 +66,13 @@ def encrypted_key(server: Sshd, directory: Path, passphrase: str) -> Path:
 
 async def test_an_encrypted_key_opens_with_its_passphrase(sshd_bare: Sshd, tmp_path: Path) -> None:
     key = await asyncio.to_thread(encrypted_key, sshd_bare, tmp_path, "sesame")
-    await says_hello(replace(parameters(sshd_bare), client_keys=[key], passphrase="sesame"))
+    await says_hello(replace(connection_to(sshd_bare), client_keys=[key], passphrase="sesame"))
 
 
 async def test_a_wrong_passphrase_is_told_and_not_shown(sshd_bare: Sshd, tmp_path: Path) -> None:
     key = await asyncio.to_thread(encrypted_key, sshd_bare, tmp_path, "sesame")
     with pytest.raises(AuthenticationFailed, match="not opened by that passphrase") as caught:
-        await says_hello(replace(parameters(sshd_bare), client_keys=[key], passphrase="wrong-one"))
+        await says_hello(replace(connection_to(sshd_bare), client_keys=[key], passphrase="wrong-one"))
     assert "wrong-one" not in str(caught.value)
 
 
@@ -83,7 +84,7 @@ async def test_the_passphrase_is_asked_once_for_all_waiters(sshd_bare: Sshd, tmp
         asked.append(question)
         return "sesame"
 
-    async with AsyncsshProtocol(replace(parameters(sshd_bare), client_keys=[key], prompt=prompt)) as protocol:
+    async with AsyncsshProtocol(replace(connection_to(sshd_bare), client_keys=[key], prompt=prompt)) as protocol:
         await asyncio.gather(*(protocol.run(["true"]) for _ in range(30)))
         await protocol.aclose()
         await protocol.run(["true"])  # once opened, it stays open
@@ -92,13 +93,13 @@ async def test_the_passphrase_is_asked_once_for_all_waiters(sshd_bare: Sshd, tmp
 
 async def test_a_missing_key_file_is_a_wrong_parameter(sshd_bare: Sshd) -> None:
     with pytest.raises(ConfigurationError, match="no_such_key"):
-        await says_hello(replace(parameters(sshd_bare), client_keys=["/no_such_key"]))
+        await says_hello(replace(connection_to(sshd_bare), client_keys=["/no_such_key"]))
 
 
 async def test_a_key_that_is_not_accepted_is_refused_once(make_sshd: MakeSshd, tmp_path: Path, home: Path) -> None:
     server = make_sshd(extra=("LogLevel VERBOSE",))
     key = await asyncio.to_thread(make_key, tmp_path / "other")
-    async with AsyncsshProtocol(replace(parameters(server), client_keys=[key])) as protocol:
+    async with AsyncsshProtocol(replace(connection_to(server), client_keys=[key])) as protocol:
         outcomes = await asyncio.gather(*(protocol.run(["true"]) for _ in range(20)), return_exceptions=True)
     assert {type(each) for each in outcomes} == {AuthenticationFailed}
     assert "refused the login" in str(outcomes[0]) and "keys" in str(outcomes[0])
@@ -108,7 +109,7 @@ async def test_a_key_that_is_not_accepted_is_refused_once(make_sshd: MakeSshd, t
 async def test_an_agent_holds_the_key(sshd_bare: Sshd, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with agent(home, sshd_bare.client_key) as socket:
         monkeypatch.setenv("SSH_AUTH_SOCK", socket)
-        await says_hello(replace(parameters(sshd_bare), client_keys=None))
+        await says_hello(replace(connection_to(sshd_bare), client_keys=None))
 
 
 class agent:
@@ -137,7 +138,7 @@ def with_password(server: Sshd, **options: object) -> ConnectionParameters:
     """Reach the server that takes no keys."""
     assert server.account.password
     fields = {"client_keys": None, "password": server.account.password, **options}
-    return replace(parameters(server), **fields)  # type: ignore[arg-type]  # any field of ConnectionParameters
+    return replace(connection_to(server), **fields)  # type: ignore[arg-type]  # any field of ConnectionParameters
 
 
 async def test_a_password_logs_in(sshd_password: Sshd, home: Path) -> None:
@@ -200,20 +201,20 @@ async def test_a_prompt_that_raises_is_told(sshd_password: Sshd, home: Path) -> 
 
 
 async def test_a_kerberos_ticket_logs_in(sshd_kerberos: Sshd, ticket: Realm, home: Path) -> None:
-    await says_hello(replace(parameters(sshd_kerberos), client_keys=None, gss_auth=True))
+    await says_hello(replace(connection_to(sshd_kerberos), client_keys=None, gss_auth=True))
 
 
 async def test_no_ticket_says_kinit(sshd_kerberos: Sshd, ticket: Realm, home: Path) -> None:
     ticket.kdestroy()
     with pytest.raises(AuthenticationFailed, match="kinit"):
-        await says_hello(replace(parameters(sshd_kerberos), client_keys=None, gss_auth=True))
+        await says_hello(replace(connection_to(sshd_kerberos), client_keys=None, gss_auth=True))
 
 
 async def test_an_expired_ticket_says_kinit(sshd_kerberos: Sshd, ticket: Realm, home: Path) -> None:
     ticket.kinit(sshd_kerberos.user, lifetime="1s")
     await asyncio.sleep(3)
     with pytest.raises(AuthenticationFailed, match="kinit"):
-        await says_hello(replace(parameters(sshd_kerberos), client_keys=None, gss_auth=True))
+        await says_hello(replace(connection_to(sshd_kerberos), client_keys=None, gss_auth=True))
 
 
 async def test_without_the_package_gssapi_it_is_a_wrong_parameter(
@@ -221,7 +222,7 @@ async def test_without_the_package_gssapi_it_is_a_wrong_parameter(
 ) -> None:
     monkeypatch.setitem(sys.modules, "gssapi.exceptions", None)
     with pytest.raises(ConfigurationError, match="pybatch_async\\[gssapi\\]"):
-        await says_hello(replace(parameters(sshd_bare), gss_auth=True))
+        await says_hello(replace(connection_to(sshd_bare), gss_auth=True))
 
 
 # Host keys
@@ -230,13 +231,13 @@ async def test_without_the_package_gssapi_it_is_a_wrong_parameter(
 async def test_an_unknown_host_key_is_told_with_what_to_run(make_sshd: MakeSshd, tmp_path: Path) -> None:
     server, known = make_sshd(own_host_key=True), tmp_path / "my hosts"
     with pytest.raises(HostKeyUnknown, match="is unknown") as caught:
-        await says_hello(replace(parameters(server), known_hosts=known))
+        await says_hello(replace(connection_to(server), known_hosts=known))
     text = str(caught.value)
     assert fingerprint(server) in text
     command = text.rpartition("then run: ")[2]
     assert command == f"ssh-keyscan -p {server.port} 127.0.0.1 >> '{known}'"
     await asyncio.to_thread(subprocess.run, ["sh", "-c", command], check=True, capture_output=True)
-    await says_hello(replace(parameters(server), known_hosts=known))
+    await says_hello(replace(connection_to(server), known_hosts=known))
 
 
 async def test_a_changed_host_key_is_told_apart_with_what_to_run(make_sshd: MakeSshd, tmp_path: Path) -> None:
@@ -244,13 +245,13 @@ async def test_a_changed_host_key_is_told_apart_with_what_to_run(make_sshd: Make
     other = await asyncio.to_thread(make_key, tmp_path / "other")
     known.write_text(f"[127.0.0.1]:{server.port} {other.with_name('other.pub').read_text()}")
     with pytest.raises(HostKeyUnknown, match="HAS CHANGED") as caught:
-        await says_hello(replace(parameters(server), known_hosts=known))
+        await says_hello(replace(connection_to(server), known_hosts=known))
     text = str(caught.value)
     assert fingerprint(server) in text
     command = text.rpartition("run: ")[2]
     assert command.startswith(f"ssh-keygen -R '[127.0.0.1]:{server.port}' -f {known} && ssh-keyscan")
     await asyncio.to_thread(subprocess.run, ["sh", "-c", command], check=True, capture_output=True)
-    await says_hello(replace(parameters(server), known_hosts=known))
+    await says_hello(replace(connection_to(server), known_hosts=known))
 
 
 async def test_hashed_entries_are_found(make_sshd: MakeSshd, tmp_path: Path) -> None:
@@ -261,7 +262,7 @@ async def test_hashed_entries_are_found(make_sshd: MakeSshd, tmp_path: Path) -> 
     hashed = known.read_text()
     assert hashed.startswith("|1|")
     known.write_text(f"a broken line\n{hashed}")
-    await says_hello(replace(parameters(server), known_hosts=known))
+    await says_hello(replace(connection_to(server), known_hosts=known))
 
 
 async def test_a_known_key_of_another_type_counts_as_changed(make_sshd: MakeSshd, tmp_path: Path) -> None:
@@ -269,14 +270,14 @@ async def test_a_known_key_of_another_type_counts_as_changed(make_sshd: MakeSshd
     other = asyncssh.generate_private_key("ecdsa-sha2-nistp256").export_public_key().decode()
     known.write_text(f"[127.0.0.1]:{server.port} {other}")
     with pytest.raises(HostKeyUnknown, match="HAS CHANGED.*ssh-keygen -R"):
-        await says_hello(replace(parameters(server), known_hosts=known))
+        await says_hello(replace(connection_to(server), known_hosts=known))
 
 
 async def test_a_revoked_host_key_is_told(make_sshd: MakeSshd, tmp_path: Path) -> None:
     server, known = make_sshd(own_host_key=True), tmp_path / "known_hosts"
     known.write_text(f"@revoked * {server.host_public_key}\n")
     with pytest.raises(HostKeyUnknown, match="marked as revoked"):
-        await says_hello(replace(parameters(server), known_hosts=known))
+        await says_hello(replace(connection_to(server), known_hosts=known))
 
 
 async def test_the_key_of_a_jump_host_is_not_the_key_of_what_lies_behind(
@@ -290,15 +291,15 @@ async def test_the_key_of_a_jump_host_is_not_the_key_of_what_lies_behind(
     with pytest.raises(
         HostKeyUnknown, match=f"is unknown.*run: ssh 127.0.0.1 ssh-keyscan -p {sshd_bare.port} localhost"
     ):
-        await says_hello(replace(parameters(sshd_bare, proxy_jump=jump), known_hosts=known, host="localhost"))
+        await says_hello(replace(connection_to(sshd_bare, proxy_jump=jump), known_hosts=known, host="localhost"))
 
 
 async def test_a_host_key_is_left_unverified_only_when_said_so(make_sshd: MakeSshd, home: Path) -> None:
     server = make_sshd(own_host_key=True)
     (home / ".ssh" / "config").write_text("Host *\n StrictHostKeyChecking no\n UserKnownHostsFile none\n")
     with pytest.raises(HostKeyUnknown):
-        await says_hello(replace(parameters(server), known_hosts=None, config=None))
-    await says_hello(replace(parameters(server), known_hosts=None, verify_host_key=False))
+        await says_hello(replace(connection_to(server), known_hosts=None, config=None))
+    await says_hello(replace(connection_to(server), known_hosts=None, verify_host_key=False))
 
 
 def fingerprint(server: Sshd) -> str:
@@ -336,7 +337,7 @@ async def test_the_ssh_configuration_is_honoured(sshd_bare: Sshd, home: Path) ->
 
 async def test_explicit_parameters_win_over_the_configuration(sshd_bare: Sshd, home: Path) -> None:
     configure(home, "Host 127.0.0.1\n User nobody\n Port 1\n IdentityFile /nowhere\n UserKnownHostsFile /dev/null")
-    await says_hello(replace(parameters(sshd_bare), config=None))
+    await says_hello(replace(connection_to(sshd_bare), config=None))
 
 
 async def test_another_configuration_file_can_be_named(sshd_bare: Sshd, tmp_path: Path) -> None:
@@ -369,23 +370,23 @@ async def test_two_jump_hosts_of_the_configuration(
 async def test_two_jump_hosts_of_the_parameters(sshd_bare: Sshd, gateway: Sshd, make_sshd: MakeSshd) -> None:
     second = make_sshd()
     hops = ",".join(f"{server.user}@127.0.0.1:{server.port}" for server in (gateway, second))
-    await says_hello(parameters(sshd_bare, proxy_jump=hops))
+    await says_hello(connection_to(sshd_bare, proxy_jump=hops))
     assert all("Accepted publickey" in server.log.read_text() for server in (gateway, second))
 
 
 async def test_a_jump_host_that_can_not_reach_the_host_is_told(sshd_bare: Sshd, gateway: Sshd) -> None:
     with pytest.raises(ConnectionFailed, match="not reached through the jump host"):
-        await says_hello(parameters(sshd_bare, port=1, proxy_jump=f"{gateway.user}@127.0.0.1:{gateway.port}"))
+        await says_hello(connection_to(sshd_bare, port=1, proxy_jump=f"{gateway.user}@127.0.0.1:{gateway.port}"))
 
 
 async def test_the_host_key_of_a_jump_host_is_verified(sshd_bare: Sshd, make_sshd: MakeSshd) -> None:
     gateway = make_sshd(own_host_key=True)
     with pytest.raises(HostKeyUnknown, match=str(gateway.port)):
-        await says_hello(parameters(sshd_bare, proxy_jump=f"{gateway.user}@127.0.0.1:{gateway.port}"))
+        await says_hello(connection_to(sshd_bare, proxy_jump=f"{gateway.user}@127.0.0.1:{gateway.port}"))
 
 
 async def test_closing_closes_the_jump_hosts_too(sshd_bare: Sshd, gateway: Sshd) -> None:
-    await says_hello(parameters(sshd_bare, proxy_jump=f"{gateway.user}@127.0.0.1:{gateway.port}"))
+    await says_hello(connection_to(sshd_bare, proxy_jump=f"{gateway.user}@127.0.0.1:{gateway.port}"))
     while gateway.connections():
         await asyncio.sleep(0.02)
 
@@ -411,7 +412,7 @@ _RELAY = (
 async def test_every_login_shell_runs_the_same_command(role: str, accounts: Accounts, make_sshd: MakeSshd) -> None:
     server = make_sshd(account=getattr(accounts, role)())
     words = ["a  b", "it's", "$HOME", "a!b", "back\\slash", "new\nline", "*", "", "é", '"']
-    async with AsyncsshProtocol(parameters(server)) as protocol:
+    async with AsyncsshProtocol(connection_to(server)) as protocol:
         assert await protocol.run(["printf", "%s|", *words]) == "|".join(words) + "|"
         assert await protocol.run(["cat"], input="data") == "data"
 
@@ -426,13 +427,13 @@ async def test_a_name_nobody_knows() -> None:
 
 async def test_nothing_listens_there(sshd_bare: Sshd) -> None:
     with pytest.raises(ConnectionFailed, match="no ssh server listens"):
-        await says_hello(parameters(sshd_bare, port=1))
+        await says_hello(connection_to(sshd_bare, port=1))
 
 
 async def test_a_server_that_never_answers(sshd_bare: Sshd) -> None:
     async for port in _silent_port():
         with pytest.raises(ConnectionFailed, match="was not finished within 0.3 s"):
-            await says_hello(parameters(sshd_bare, port=port, connect_timeout=0.3))
+            await says_hello(connection_to(sshd_bare, port=port, connect_timeout=0.3))
 
 
 async def _silent_port() -> AsyncIterator[int]:
@@ -455,4 +456,4 @@ async def test_something_else_than_ssh_listens_there(sshd_bare: Sshd) -> None:
     async with await asyncio.start_server(web, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(ConnectionFailed):
-            await says_hello(parameters(sshd_bare, port=port, connect_timeout=2))
+            await says_hello(connection_to(sshd_bare, port=port, connect_timeout=2))

@@ -27,6 +27,7 @@ from pybatch_async.job_factory import create_job, reload_job
 from pybatch_async.plugins.nobatch.job import NobatchJob
 from pybatch_async.plugins.nobatch.queue import NobatchQueue
 from tests.services.accounts import Accounts
+from tests.services.connection import connection_to
 from tests.services.nobatch_host import NobatchHost, comm, wait_gone
 from tests.services.sshd import Sshd
 
@@ -547,13 +548,9 @@ async def test_keeper_ends_by_itself_and_leaves_no_environment_behind(host: Noba
 
 
 @pytest.fixture
-async def remote(sshd_bare: Sshd, client_key: Path, known_hosts: Path) -> AsyncIterator[AsyncsshProtocol]:
+async def remote(sshd_bare: Sshd) -> AsyncIterator[AsyncsshProtocol]:
     """A host behind ssh."""
-    account = sshd_bare.account
-    connection = ConnectionParameters(
-        "127.0.0.1", account.user, port=sshd_bare.port, client_keys=[client_key], known_hosts=known_hosts, config=False
-    )
-    async with AsyncsshProtocol(connection) as protocol:
+    async with AsyncsshProtocol(connection_to(sshd_bare)) as protocol:
         yield protocol
 
 

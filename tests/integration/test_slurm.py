@@ -18,6 +18,7 @@ from pybatch_async.plugins.poller import Polling
 from pybatch_async.plugins.slurm.queue import SlurmQueue
 from tests.conftest import MakeSlurm, MakeSshd
 from tests.services.accounts import Account, Accounts
+from tests.services.connection import connection_to
 from tests.services.slurm import ACCOUNT, QOS, QOS_LIMITED, WCKEY, SlurmCluster
 from tests.services.slurm_config import SlurmOptions
 from tests.services.sshd import Sshd
@@ -32,16 +33,7 @@ class FrontEnd:
 
     def __init__(self, server: Sshd) -> None:
         self.server = server
-        self.protocol = pb.AsyncsshProtocol(
-            pb.ConnectionParameters(
-                host=server.host,
-                user=server.user,
-                port=server.port,
-                client_keys=[server.client_key],
-                known_hosts=server.known_hosts,
-                config=False,
-            )
-        )
+        self.protocol = pb.AsyncsshProtocol(connection_to(server))
 
     async def __aenter__(self) -> FrontEnd:
         await self.protocol.__aenter__()

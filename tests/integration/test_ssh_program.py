@@ -18,15 +18,10 @@ import pybatch_async as pb
 from pybatch_async.protocols.ssh import SshProtocol
 from tests.conftest import MakeProxy, MakeSshd
 from tests.services.accounts import Accounts
+from tests.services.connection import connection_to
 from tests.services.kerberos import Realm
 from tests.services.proxy import Plan
 from tests.services.sshd import Sshd, make_key
-
-
-def parameters(server: Sshd, **fields: object) -> pb.ConnectionParameters:
-    given = {"client_keys": [server.client_key], "known_hosts": server.known_hosts, "config": False}
-    given |= {"port": server.port, "user": server.user, "host": server.host}
-    return pb.ConnectionParameters(**(given | fields))  # type: ignore[arg-type]
 
 
 async def until(is_true: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -52,7 +47,7 @@ def processes_with(text: str) -> list[str]:
 
 
 async def test_hundred_operations_share_one_login(sshd_bare: Sshd) -> None:
-    async with SshProtocol(parameters(sshd_bare)) as protocol:
+    async with SshProtocol(connection_to(sshd_bare)) as protocol:
         answers = await asyncio.gather(*(protocol.run(["echo", str(i)]) for i in range(100)))
         assert answers == [f"{i}\n" for i in range(100)]
         assert len(sshd_bare.connections()) == 1
@@ -61,7 +56,7 @@ async def test_hundred_operations_share_one_login(sshd_bare: Sshd) -> None:
 
 
 async def test_operations_wait_in_line_where_the_host_allows_one_session(sshd_one_session: Sshd) -> None:
-    async with SshProtocol(parameters(sshd_one_session)) as protocol:
+    async with SshProtocol(connection_to(sshd_one_session)) as protocol:
         answers = await asyncio.gather(*(protocol.run(["echo", str(i)]) for i in range(30)))
         assert answers == [f"{i}\n" for i in range(30)]
         assert len(sshd_one_session.connections()) == 1
@@ -69,7 +64,7 @@ async def test_operations_wait_in_line_where_the_host_allows_one_session(sshd_on
 
 async def test_without_sharing_each_operation_logs_in(make_sshd: MakeSshd) -> None:
     server = make_sshd(max_startups="1:50:2")
-    async with SshProtocol(parameters(server), multiplex=False) as protocol:
+    async with SshProtocol(connection_to(server), multiplex=False) as protocol:
         answers = await asyncio.gather(*(protocol.run(["cat"], input=str(i)) for i in range(12)))
         assert answers == [str(i) for i in range(12)]
         with pytest.raises(pb.CommandFailed) as failure:
@@ -79,7 +74,7 @@ async def test_without_sharing_each_operation_logs_in(make_sshd: MakeSshd) -> No
 
 async def test_connection_that_was_dropped_is_replaced(make_sshd: MakeSshd) -> None:
     server = make_sshd()
-    async with SshProtocol(parameters(server)) as protocol:
+    async with SshProtocol(connection_to(server)) as protocol:
         await protocol.run(["true"])
         server.drop_connections()
         assert await protocol.run(["echo", "again"]) == "again\n"
@@ -87,7 +82,7 @@ async def test_connection_that_was_dropped_is_replaced(make_sshd: MakeSshd) -> N
 
 async def test_command_that_loses_its_connection_says_so(make_sshd: MakeSshd) -> None:
     server = make_sshd()
-    async with SshProtocol(parameters(server)) as protocol:
+    async with SshProtocol(connection_to(server)) as protocol:
         running = asyncio.create_task(protocol.run(["sh", "-c", "echo $$ >~/pid; sleep 60"]))
         await until(lambda: (server.home / "pid").exists())
         server.drop_connections()
@@ -97,21 +92,21 @@ async def test_command_that_loses_its_connection_says_so(make_sshd: MakeSshd) ->
 
 @pytest.mark.parametrize("code", [1, 127, 255])
 async def test_exit_code_of_the_command_is_its_own(sshd_bare: Sshd, code: int) -> None:
-    async with SshProtocol(parameters(sshd_bare)) as protocol:
+    async with SshProtocol(connection_to(sshd_bare)) as protocol:
         with pytest.raises(pb.CommandFailed) as failure:
             await protocol.run(["sh", "-c", f"echo out; echo err >&2; exit {code}"])
         assert (failure.value.returncode, failure.value.stdout, failure.value.stderr) == (code, "out\n", "err\n")
 
 
 async def test_command_that_kills_its_whole_group_is_no_lost_connection(sshd_bare: Sshd) -> None:
-    async with SshProtocol(parameters(sshd_bare)) as protocol:
+    async with SshProtocol(connection_to(sshd_bare)) as protocol:
         with pytest.raises(pb.CommandFailed):
             await protocol.run(["sh", "-c", "kill -9 0"])
         assert len(sshd_bare.connections()) == 1
 
 
 def test_protocol_is_used_again_in_a_later_event_loop(sshd_bare: Sshd) -> None:
-    protocol = SshProtocol(parameters(sshd_bare))
+    protocol = SshProtocol(connection_to(sshd_bare))
 
     async def gathered() -> list[str]:
         return await asyncio.gather(*(protocol.run(["echo", str(i)]) for i in range(12)))
@@ -125,7 +120,7 @@ def test_protocol_is_used_again_in_a_later_event_loop(sshd_bare: Sshd) -> None:
 
 
 async def test_pickled_protocol_connects_anew_without_secrets(sshd_bare: Sshd) -> None:
-    async with SshProtocol(parameters(sshd_bare, password="the secret")) as protocol:
+    async with SshProtocol(connection_to(sshd_bare, password="the secret")) as protocol:
         await protocol.run(["true"])
         data = pickle.dumps(protocol)
         assert b"the secret" not in data
@@ -181,7 +176,7 @@ async def test_login_ends_with_the_interpreter(sshd_bare: Sshd, tmp_path: Path, 
 
 
 async def test_cancelling_ends_the_remote_command(sshd_bare: Sshd) -> None:
-    async with SshProtocol(parameters(sshd_bare)) as protocol:
+    async with SshProtocol(connection_to(sshd_bare)) as protocol:
         await cancel_sleeper(protocol, sshd_bare)
         assert "0 sessions, 0 waiting" in repr(protocol)
         assert await protocol.run(["echo", "next"]) == "next\n"
@@ -189,7 +184,7 @@ async def test_cancelling_ends_the_remote_command(sshd_bare: Sshd) -> None:
 
 
 async def test_cancelling_ends_the_remote_command_where_the_host_allows_one_session(sshd_one_session: Sshd) -> None:
-    async with SshProtocol(parameters(sshd_one_session)) as protocol:
+    async with SshProtocol(connection_to(sshd_one_session)) as protocol:
         await cancel_sleeper(protocol, sshd_one_session)
         assert await protocol.run(["echo", "next"]) == "next\n"
 
@@ -208,7 +203,7 @@ async def cancel_sleeper(protocol: SshProtocol, server: Sshd) -> None:
 
 
 async def test_deadline_ends_the_remote_command(sshd_bare: Sshd) -> None:
-    async with SshProtocol(parameters(sshd_bare)) as protocol:
+    async with SshProtocol(connection_to(sshd_bare)) as protocol:
         await protocol.run(["true"])
         with pytest.raises(pb.CommandTimedOut):
             await protocol.run(["sleep", "61.25"], timeout=0.5)
@@ -219,7 +214,7 @@ async def test_deadline_ends_the_remote_command(sshd_bare: Sshd) -> None:
 async def test_cancelling_at_any_moment_leaves_nothing(make_sshd: MakeSshd, delay: float) -> None:
     server = make_sshd()
     before = set(os.listdir("/proc/self/fd"))
-    protocol = SshProtocol(parameters(server))
+    protocol = SshProtocol(connection_to(server))
     running = [asyncio.create_task(protocol.run(["sleep", "60"])) for _ in range(3)]
     await asyncio.sleep(delay)
     for task in running:
@@ -235,7 +230,7 @@ async def test_cancelling_at_any_moment_leaves_nothing(make_sshd: MakeSshd, dela
 
 
 async def test_cancelled_first_caller_leaves_the_others_logging_in(sshd_bare: Sshd) -> None:
-    async with SshProtocol(parameters(sshd_bare)) as protocol:
+    async with SshProtocol(connection_to(sshd_bare)) as protocol:
         first, *others = [asyncio.create_task(protocol.run(["echo", str(i)])) for i in range(4)]
         await asyncio.sleep(0)
         first.cancel()
@@ -249,7 +244,7 @@ async def test_cancelled_first_caller_leaves_the_others_logging_in(sshd_bare: Ss
 async def test_password_is_seen_by_the_askpass_helper_alone(sshd_password: Sshd) -> None:
     password = sshd_password.account.password
     assert password
-    params = parameters(sshd_password, password=password, client_keys=None)
+    params = connection_to(sshd_password, password=password, client_keys=None)
     async with SshProtocol(params) as protocol:
         login = asyncio.create_task(protocol.run(["id", "-un"]))
         seen: list[str] = []
@@ -262,7 +257,7 @@ async def test_password_is_seen_by_the_askpass_helper_alone(sshd_password: Sshd)
 
 
 async def test_wrong_password_is_sent_once(sshd_password: Sshd) -> None:
-    params = parameters(sshd_password, password="not the password", client_keys=None)
+    params = connection_to(sshd_password, password="not the password", client_keys=None)
     async with SshProtocol(params) as protocol:
         ends = await asyncio.gather(*(protocol.run(["true"]) for _ in range(20)), return_exceptions=True)
     assert {type(end) for end in ends} == {pb.AuthenticationFailed}
@@ -279,7 +274,7 @@ async def test_prompt_is_asked_once_for_all(sshd_password: Sshd) -> None:
         await asyncio.sleep(0.2)
         return sshd_password.account.password or ""
 
-    params = parameters(sshd_password, prompt=prompt, client_keys=None)
+    params = connection_to(sshd_password, prompt=prompt, client_keys=None)
     async with SshProtocol(params) as protocol:
         await asyncio.gather(*(protocol.run(["true"]) for _ in range(20)))
     assert len(questions) == 1
@@ -289,7 +284,7 @@ async def test_prompt_that_fails_ends_the_login(sshd_password: Sshd) -> None:
     async def prompt(question: str) -> str:
         raise LookupError("nobody is there")
 
-    async with SshProtocol(parameters(sshd_password, prompt=prompt, client_keys=None)) as protocol:
+    async with SshProtocol(connection_to(sshd_password, prompt=prompt, client_keys=None)) as protocol:
         with pytest.raises(pb.AuthenticationFailed, match="nobody is there"):
             await protocol.run(["true"])
 
@@ -298,22 +293,22 @@ async def test_passphrase_opens_the_key(make_sshd: MakeSshd, tmp_path: Path) -> 
     key = make_key(tmp_path / "key", passphrase="open it")
     server = make_sshd(extra=("AuthorizedKeysFile %h/accepted",))
     (server.home / "accepted").write_text(key.with_name("key.pub").read_text())
-    async with SshProtocol(parameters(server, client_keys=[key], passphrase="open it")) as protocol:
+    async with SshProtocol(connection_to(server, client_keys=[key], passphrase="open it")) as protocol:
         assert await protocol.run(["echo", "in"]) == "in\n"
-    async with SshProtocol(parameters(server, client_keys=[key], passphrase="wrong")) as protocol:
+    async with SshProtocol(connection_to(server, client_keys=[key], passphrase="wrong")) as protocol:
         with pytest.raises(pb.AuthenticationFailed):
             await protocol.run(["true"])
 
 
 async def test_kerberos_ticket_logs_in(sshd_kerberos: Sshd, ticket: Realm) -> None:
-    params = parameters(sshd_kerberos, client_keys=None, gss_auth=True)
+    params = connection_to(sshd_kerberos, client_keys=None, gss_auth=True)
     async with SshProtocol(params) as protocol:
         assert await protocol.run(["id", "-un"]) == f"{sshd_kerberos.user}\n"
 
 
 async def test_missing_kerberos_ticket_says_kinit(sshd_kerberos: Sshd, ticket: Realm) -> None:
     ticket.kdestroy()
-    async with SshProtocol(parameters(sshd_kerberos, client_keys=None, gss_auth=True)) as protocol:
+    async with SshProtocol(connection_to(sshd_kerberos, client_keys=None, gss_auth=True)) as protocol:
         with pytest.raises(pb.AuthenticationFailed, match="no valid Kerberos ticket: run `kinit`"):
             await protocol.run(["true"])
 
@@ -322,7 +317,7 @@ async def test_expired_kerberos_ticket_says_kinit(sshd_kerberos: Sshd, ticket: R
     ticket.kinit(sshd_kerberos.user, lifetime="1s")
     await until(lambda: subprocess.run(["klist", "-s"]).returncode != 0)
     await asyncio.sleep(1)  # klist and the KDC round seconds differently
-    async with SshProtocol(parameters(sshd_kerberos, client_keys=None, gss_auth=True)) as protocol:
+    async with SshProtocol(connection_to(sshd_kerberos, client_keys=None, gss_auth=True)) as protocol:
         with pytest.raises(pb.AuthenticationFailed, match="no valid Kerberos ticket: run `kinit`"):
             await protocol.run(["true"])
 
@@ -330,7 +325,7 @@ async def test_expired_kerberos_ticket_says_kinit(sshd_kerberos: Sshd, ticket: R
 async def test_jump_hosts_are_passed_one_after_the_other(make_sshd: MakeSshd) -> None:
     first, second, last = make_sshd(), make_sshd(), make_sshd()
     hops = ",".join(f"{hop.user}@{hop.host}:{hop.port}" for hop in (first, second))
-    async with SshProtocol(parameters(last, proxy_jump=hops)) as protocol:
+    async with SshProtocol(connection_to(last, proxy_jump=hops)) as protocol:
         assert await protocol.run(["echo", "there"]) == "there\n"
         assert [len(server.connections()) for server in (first, second, last)] == [1, 1, 1]
 
@@ -347,7 +342,7 @@ async def test_alias_of_the_configuration_is_honoured(sshd_bare: Sshd, tmp_path:
 
 
 async def test_noisy_rc_file_stays_out_of_the_answer(make_sshd: MakeSshd, accounts: Accounts) -> None:
-    async with SshProtocol(parameters(make_sshd(accounts.noisy()))) as protocol:
+    async with SshProtocol(connection_to(make_sshd(accounts.noisy()))) as protocol:
         assert await protocol.run(["echo", "answer"]) == "answer\n"
         with pytest.raises(pb.CommandFailed) as failure:
             await protocol.run(["sh", "-c", "echo said >&2; exit 3"])
@@ -355,7 +350,7 @@ async def test_noisy_rc_file_stays_out_of_the_answer(make_sshd: MakeSshd, accoun
 
 
 async def test_failing_rc_file_does_no_harm(make_sshd: MakeSshd, accounts: Accounts) -> None:
-    async with SshProtocol(parameters(make_sshd(accounts.failing()))) as protocol:
+    async with SshProtocol(connection_to(make_sshd(accounts.failing()))) as protocol:
         assert await protocol.run(["echo", "answer"]) == "answer\n"
 
 
@@ -373,7 +368,7 @@ async def failure_of(params: pb.ConnectionParameters, kind: type[pb.ConnectionFa
 async def test_unknown_host_key_names_the_line_to_run(sshd_bare: Sshd, tmp_path: Path) -> None:
     empty = tmp_path / "known hosts"
     empty.touch()
-    text = await failure_of(parameters(sshd_bare, known_hosts=empty), pb.HostKeyUnknown)
+    text = await failure_of(connection_to(sshd_bare, known_hosts=empty), pb.HostKeyUnknown)
     assert f"ssh-keyscan -p {sshd_bare.port} 127.0.0.1 >> '{empty}'" in text
     assert fingerprint(sshd_bare) in text
 
@@ -381,21 +376,21 @@ async def test_unknown_host_key_names_the_line_to_run(sshd_bare: Sshd, tmp_path:
 async def test_unknown_key_of_a_jump_host_names_that_host(make_sshd: MakeSshd, sshd_bare: Sshd) -> None:
     hop = make_sshd(own_host_key=True)
     jump = f"{hop.user}@{hop.host}:{hop.port}"
-    text = await failure_of(parameters(sshd_bare, proxy_jump=jump), pb.HostKeyUnknown)
+    text = await failure_of(connection_to(sshd_bare, proxy_jump=jump), pb.HostKeyUnknown)
     assert f"[127.0.0.1]:{hop.port}" in text
     assert fingerprint(hop) in text
 
 
 async def test_changed_host_key_names_the_line_to_run(make_sshd: MakeSshd) -> None:
     server = make_sshd(own_host_key=True)
-    text = await failure_of(parameters(server), pb.HostKeyUnknown)
+    text = await failure_of(connection_to(server), pb.HostKeyUnknown)
     assert f"ssh-keygen -R '[127.0.0.1]:{server.port}' -f {server.known_hosts}" in text
     assert fingerprint(server) in text
 
 
 async def test_any_host_key_is_accepted_if_asked_for(make_sshd: MakeSshd) -> None:
     server = make_sshd(own_host_key=True)
-    async with SshProtocol(parameters(server, verify_host_key=False)) as protocol:
+    async with SshProtocol(connection_to(server, verify_host_key=False)) as protocol:
         assert await protocol.run(["echo", "in"]) == "in\n"
 
 
@@ -405,33 +400,33 @@ def fingerprint(server: Sshd) -> str:
 
 
 async def test_refused_login_names_the_user_and_the_methods(sshd_bare: Sshd) -> None:
-    text = await failure_of(parameters(sshd_bare, user="nobody-here"), pb.AuthenticationFailed)
+    text = await failure_of(connection_to(sshd_bare, user="nobody-here"), pb.AuthenticationFailed)
     assert "nobody-here@127.0.0.1" in text
     assert "tried: publickey" in text
 
 
 async def test_refused_connection_says_what_to_check(sshd_bare: Sshd) -> None:
-    text = await failure_of(parameters(sshd_bare, port=1), pb.HostUnreachable)
+    text = await failure_of(connection_to(sshd_bare, port=1), pb.HostUnreachable)
     assert "Connection refused" in text
     assert "Check the name and the port" in text
 
 
 async def test_name_that_does_not_resolve_says_so(sshd_bare: Sshd) -> None:
-    text = await failure_of(parameters(sshd_bare, host="no-such-host.invalid"), pb.HostUnreachable)
+    text = await failure_of(connection_to(sshd_bare, host="no-such-host.invalid"), pb.HostUnreachable)
     assert "Could not resolve hostname" in text
 
 
 async def test_silent_host_is_given_up_in_time(sshd_bare: Sshd, proxy_factory: MakeProxy) -> None:
     proxy = proxy_factory(sshd_bare.port)
     proxy.set_default(Plan(action="stall", after=0))
-    text = await failure_of(parameters(sshd_bare, port=proxy.port, connect_timeout=1.0), pb.ConnectionFailed)
+    text = await failure_of(connection_to(sshd_bare, port=proxy.port, connect_timeout=1.0), pb.ConnectionFailed)
     assert "127.0.0.1" in text
 
 
 async def test_option_like_host_and_user_are_refused(sshd_bare: Sshd) -> None:
     for field in ("host", "user"):
         with pytest.raises(pb.ConfigurationError, match=field):
-            SshProtocol(parameters(sshd_bare, **{field: "-oProxyCommand=touch /tmp/owned"}))
+            SshProtocol(connection_to(sshd_bare, **{field: "-oProxyCommand=touch /tmp/owned"}))
 
 
 # Files, cut
@@ -445,10 +440,10 @@ async def test_cut_upload_leaves_the_old_file_or_the_new(
     new = os.urandom(1_000_000)
     (tmp_path / "data").write_bytes(new)
     target = sshd_bare.home / "cut" / "data"
-    async with SshProtocol(parameters(sshd_bare)) as direct:
+    async with SshProtocol(connection_to(sshd_bare)) as direct:
         await direct.run(["mkdir", "-p", "cut"])
         await direct.create("cut/data", "old")
-        async with SshProtocol(parameters(sshd_bare, port=proxy.port)) as protocol:
+        async with SshProtocol(connection_to(sshd_bare, port=proxy.port)) as protocol:
             with pytest.raises(pb.ConnectionFailed):
                 await protocol.upload([tmp_path / "data"], "cut")
         await until(lambda: os.listdir(target.parent) == ["data"])
@@ -462,7 +457,7 @@ async def test_cut_download_leaves_the_old_file_or_the_new(
     proxy = proxy_factory(sshd_bare.port, Plan(action="cut", direction="to_client", after=after))
     (sshd_bare.home / "down").write_bytes(new := os.urandom(1_000_000))
     (tmp_path / "down").write_bytes(b"old")
-    async with SshProtocol(parameters(sshd_bare, port=proxy.port)) as protocol:
+    async with SshProtocol(connection_to(sshd_bare, port=proxy.port)) as protocol:
         with pytest.raises(pb.ConnectionFailed):
             await protocol.download(["down"], tmp_path)
     assert os.listdir(tmp_path) == ["down"]

@@ -16,7 +16,6 @@ import pytest
 from pybatch_async import (
     AsyncsshProtocol,
     ConfigurationError,
-    ConnectionParameters,
     GenericJob,
     JobState,
     LaunchParameters,
@@ -24,6 +23,7 @@ from pybatch_async import (
     grid,
 )
 from tests.integration.sweep_client import POINTS, sweep_of
+from tests.services.connection import connection_to
 from tests.services.nobatch_host import NobatchHost
 from tests.services.slurm import QOS_LIMITED
 from tests.services.sshd import Sshd
@@ -214,15 +214,7 @@ async def test_a_submit_limit_of_the_cluster_is_waited_out(sshd: Sshd, tmp_path:
         params.queue, params.partition = QOS_LIMITED, "main"
         return params
 
-    connection = ConnectionParameters(
-        sshd.host,
-        sshd.user,
-        port=sshd.port,
-        client_keys=[sshd.client_key],
-        known_hosts=sshd.known_hosts,
-        config=False,
-    )
-    async with AsyncsshProtocol(connection) as protocol:
+    async with AsyncsshProtocol(connection_to(sshd)) as protocol:
         sweep = Sweep(grid(a=range(6)), make, protocol=protocol, journal=tmp_path / "journal", collect=output)
         rows = await sweep.run()
     assert [(row["state"], row["result"], row["error"]) for row in rows] == [("FINISHED", str(a), "") for a in range(6)]

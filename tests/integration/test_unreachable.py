@@ -13,6 +13,7 @@ import pytest
 
 import pybatch_async as pb
 from tests.conftest import MakeSshd
+from tests.services.connection import connection_to
 from tests.services.workspace import Workspace
 
 PROTOCOLS = [pb.AsyncsshProtocol, pb.SshProtocol]
@@ -42,10 +43,7 @@ async def test_a_host_that_answered_before_is_waited_for(
     protocol_type: type[pb.AsyncsshProtocol | pb.SshProtocol], make_sshd: MakeSshd
 ) -> None:
     sshd = make_sshd()
-    connection = pb.ConnectionParameters(
-        sshd.host, sshd.user, port=sshd.port, known_hosts=sshd.known_hosts, config=False, client_keys=[sshd.client_key]
-    )
-    async with protocol_type(connection) as protocol:
+    async with protocol_type(connection_to(sshd)) as protocol:
         first, second = (
             pb.create_job("nobatch", pb.LaunchParameters(["true"], f"waited/{name}"), protocol) for name in "ab"
         )

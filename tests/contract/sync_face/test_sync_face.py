@@ -17,21 +17,10 @@ from tests.contract.sync_face.pybatch.protocols.local import LocalProtocol
 from tests.contract.sync_face.pybatch.protocols.paramiko import ParamikoProtocol
 from tests.contract.sync_face.pybatch.protocols.ssh import SshProtocol
 from tests.contract.sync_face.pybatch.tools import path_join, slurm_time_to_seconds
+from tests.services.connection import connection_to
 from tests.services.sshd import Sshd
 
 SSH = {"ssh": SshProtocol, "paramiko": ParamikoProtocol}
-
-
-def connection(server: Sshd) -> pybatch.ConnectionParameters:
-    """Reach a server of the tests, without the developer's own configuration."""
-    return pybatch.ConnectionParameters(
-        server.host,
-        server.user,
-        port=server.port,
-        client_keys=[server.client_key],
-        known_hosts=server.known_hosts,
-        config=False,
-    )
 
 
 @dataclass(frozen=True)
@@ -63,7 +52,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         yield Place(plugin, LocalProtocol(), str(tmp_path / "work"))
         return
     server: Sshd = request.getfixturevalue("sshd")
-    with SSH[name](connection(server)) as protocol:
+    with SSH[name](connection_to(server)) as protocol:
         yield Place(plugin, protocol, path_join(str(server.home), tmp_path.name, is_posix=True))
 
 
@@ -154,7 +143,7 @@ def protocol(request: pytest.FixtureRequest) -> Iterator[pybatch.GenericProtocol
     if request.param == "local":
         yield LocalProtocol()
         return
-    with SSH[request.param](connection(request.getfixturevalue("sshd_bare"))) as protocol:
+    with SSH[request.param](connection_to(request.getfixturevalue("sshd_bare"))) as protocol:
         yield protocol
 
 

@@ -67,7 +67,8 @@ class AsyncsshProtocol(RemoteProtocol):
         return self._params.command_timeout
 
     def __repr__(self) -> str:
-        pools = "; ".join(map(repr, self._pools.values())) or "not connected"
+        alive = [each for each in self._pools.values() if not each.loop.is_closed()]
+        pools = "; ".join(map(repr, alive)) or "not connected"
         return f"<AsyncsshProtocol {self.host}: {pools}>"
 
     def __getstate__(self) -> dict[str, Any]:

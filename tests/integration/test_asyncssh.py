@@ -417,6 +417,13 @@ for _ in range(3):
         await asyncio.sleep(0.02)
 
 
+def test_what_a_loop_that_is_over_had_open_is_not_shown(sshd_bare: Sshd) -> None:
+    protocol = AsyncsshProtocol(connection_to(sshd_bare))
+    for _ in range(2):
+        asyncio.run(protocol.run(["true"]))
+        assert "not connected" in repr(protocol)
+
+
 async def test_aes_gcm_is_preferred_and_the_others_are_kept(make_sshd: MakeSshd) -> None:
     for server, cipher in (
         (make_sshd(), "aes128-gcm@openssh.com"),

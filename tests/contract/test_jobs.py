@@ -73,7 +73,7 @@ async def test_hello(place: Place, tmp_path: Path) -> None:
 
 
 async def test_a_job_is_alive_at_once_and_ends_as_its_command_does(place: Place) -> None:
-    sleeper = await place.submitted("sleep", "1")
+    sleeper = await place.submitted("sleep", "3")
     assert (await sleeper.state(), await sleeper.exit_code()) in [(state, None) for state in ALIVE]
     jobs = [place.job(*script(text)) for text in ("exit 3", "kill -9 $$", "kill -TERM $$", "exit 0")]
     jobs.append(place.job("/nowhere/program"))

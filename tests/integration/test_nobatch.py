@@ -414,11 +414,12 @@ async def test_single_tasks_are_cancelled(host: NobatchHost) -> None:
 
 async def test_job_waits_for_those_it_depends_on(host: NobatchHost) -> None:
     host.queue(slots=0)
-    first = host.job(["sh", "-c", "sleep 1.5; echo done >../first.txt"], "first")
+    first = host.job(["sh", "-c", "until [ -e ../go ]; do sleep 0.1; done; echo done >../first.txt"], "first")
     second = host.job(["cat", "../first.txt"], "second", dependencies=[first])
     await first.submit()
     await second.submit()
     assert await second.state() is JobState.QUEUED
+    (host.root / "go").touch()
     assert await second.wait() is JobState.FINISHED
 
 

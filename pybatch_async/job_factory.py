@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from .errors import ConfigurationError
 from .interfaces import GenericJob, GenericProtocol, Plugin
 from .parameters import LaunchParameters
+from .plugins.base import FORMAT
 
 GROUP = "pybatch_async.plugins"
 
@@ -59,7 +60,7 @@ def _parsed(text: str) -> dict[str, Any]:
         data = json.loads(text)
     except (ValueError, TypeError) as error:
         raise ConfigurationError(f"This is not a dumped job, since it is not JSON: {repr(text)[:60]}.") from error
-    if not isinstance(data, dict) or data.get("format") != 1 or not isinstance(data.get("plugin"), str):
+    if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("plugin"), str):
         raise ConfigurationError("This is not a dumped job, or a later version of the library wrote it.")
     return data
 

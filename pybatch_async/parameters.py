@@ -116,7 +116,8 @@ class ConnectionParameters:
     :param known_hosts: known_hosts file to verify the host against; None for the usual ones.
     :param verify_host_key: False accepts any host key, and so anybody who answers in the host's place.
     :param config: OpenSSH client configuration file; None for ~/.ssh/config, False for none at all.
-    :param proxy_jump: hosts to pass through, "[user@]host[:port]", comma-separated, as ssh -J takes them.
+    :param proxy_jump: hosts to pass through, "[user@]host[:port]" or "ssh://[user@]host[:port]", comma-separated, as
+        ssh -J takes them; "none" for none, whatever the configuration says.
     :param prompt: coroutine function that is given a question (a one-time password, a passphrase…) and returns the
         answer.
     :param connect_timeout: seconds until a login is given up.

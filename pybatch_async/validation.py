@@ -17,6 +17,7 @@ from .errors import ConfigurationError
 from .kinds import Kind, is_count, optional
 from .parameters import RECORDS, ConnectionParameters, LaunchParameters, entry_name, wall_seconds
 from .quoting import check_argv, check_encodable
+from .targets import jump_hosts
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ONE_LINE = (
@@ -186,8 +187,8 @@ def _connection_faults(params: ConnectionParameters) -> Iterator[str]:
         yield f"host: {params.host!r} is not the name of a host"
     if params.user is not None and not _NAME.fullmatch(params.user):
         yield f"user: {params.user!r} is not a login name"
-    if params.proxy_jump and not all(_NAME.fullmatch(hop.strip()) for hop in params.proxy_jump.split(",")):
-        yield f"proxy_jump: {params.proxy_jump!r} is no list of hosts with commas between them"
+    if params.proxy_jump and _is_refused(jump_hosts, params.proxy_jump):
+        yield f"proxy_jump: {params.proxy_jump!r} is no list of [user@]host[:port] with commas between them"
     if params.port is not None and not (is_count(params.port, 1) and params.port <= 65535):
         yield f"port: {params.port!r} is not a port number"
     for name in ("max_connections", "max_sessions"):

@@ -25,6 +25,7 @@ from pybatch_async.protocols.asyncssh import AsyncsshProtocol
 from pybatch_async.protocols.local import LocalProtocol
 from pybatch_async.protocols.remote import RemoteProtocol
 from pybatch_async.protocols.ssh import SshProtocol
+from tests.conftest import MakeSshd
 from tests.services.accounts import Accounts
 from tests.services.connection import connection_to
 from tests.services.sshd import Sshd
@@ -317,6 +318,32 @@ async def all_arguments_arrive(protocol: RemoteProtocol) -> None:
         assert answer.result(60) == arguments
 
     await asyncio.to_thread(arrive)
+
+
+# Jump hosts
+
+
+@pytest.mark.parametrize(
+    "written", ["{user}@{host}:{port}", "ssh://{user}@{host}:{port}", "{user}@[::ffff:{host}]:{port}"]
+)
+@pytest.mark.parametrize("kind", OVER_SSH)
+async def test_jump_host_is_written_as_ssh_takes_it(
+    kind: str, written: str, make_sshd: MakeSshd, sshd_bare: Sshd, tmp_path: Path
+) -> None:
+    gate, known = make_sshd(), tmp_path / "known_hosts"
+    known.write_text(f"* {gate.host_public_key}\n")
+    jump = written.format(user=gate.user, host=gate.host, port=gate.port)
+    async with OVER_SSH[kind](connection_to(sshd_bare, proxy_jump=jump, known_hosts=known)) as protocol:
+        assert await protocol.run(["echo", "there"]) == "there\n"
+        assert len(gate.connections()) == 1
+
+
+@pytest.mark.parametrize("kind", OVER_SSH)
+async def test_jump_host_none_turns_off_that_of_the_configuration(kind: str, sshd_bare: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("Host *\n ProxyJump no-such-gate.invalid\n")
+    params = connection_to(sshd_bare, proxy_jump="none", config=tmp_path / "config")
+    async with OVER_SSH[kind](params) as protocol:
+        assert await protocol.run(["echo", "there"]) == "there\n"
 
 
 # Text files

@@ -28,7 +28,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("validation",),
     ("interfaces",),
     ("parameters",),
-    ("states", "quoting", "kinds"),
+    ("states", "quoting", "kinds", "targets"),
     ("errors",),
 ]
 

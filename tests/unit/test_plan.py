@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How jump hosts are written, and which known_hosts files count."""
+"""What leads to a host, and which known_hosts files count."""
 
 from __future__ import annotations
 
@@ -10,28 +10,8 @@ import pytest
 
 from pybatch_async import ConfigurationError, ConnectionParameters
 from pybatch_async.protocols.connecting.hostkeys import KnownHosts, known_hosts_files
-from pybatch_async.protocols.connecting.plan import Target, make_plan
-
-
-@pytest.mark.parametrize(
-    ("text", "target"),
-    [
-        ("gate", Target("gate")),
-        (" me@gate ", Target("gate", "me")),
-        ("me@gate:2222", Target("gate", "me", 2222)),
-        ("me@realm@gate:22", Target("gate", "me@realm", 22)),
-        ("::1", Target("::1")),
-        ("[::1]", Target("::1")),
-        ("me@[::1]:2222", Target("::1", "me", 2222)),
-    ],
-)
-def test_a_jump_host_is_read_as_ssh_reads_it(text: str, target: Target) -> None:
-    assert Target.parse(text) == target
-
-
-def test_a_port_that_is_no_number_is_refused() -> None:
-    with pytest.raises(ValueError):
-        Target.parse("gate:ssh")
+from pybatch_async.protocols.connecting.plan import make_plan
+from pybatch_async.targets import Target
 
 
 def test_several_jump_hosts_are_taken_in_their_order() -> None:

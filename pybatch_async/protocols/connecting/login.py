@@ -11,11 +11,12 @@ import asyncssh
 
 from ...errors import HostKeyUnknown, PybatchException
 from ...parameters import ConnectionParameters
+from ...targets import Target
 from .client import Client, Secrets
 from .failures import LoginFailed, Progress, prompt_failed, timed_out, told
 from .hostkeys import unverified
 from .kerberos import get_ticket
-from .plan import Plan, Target, make_plan
+from .plan import Plan, make_plan
 
 
 @dataclass(slots=True)

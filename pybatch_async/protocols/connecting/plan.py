@@ -9,30 +9,12 @@ from typing import Any
 import asyncssh
 
 from ...parameters import ConnectionParameters
+from ...targets import Target, jump_hosts
 from .hostkeys import KnownHosts, known_hosts_files
 from .keys import KeyFiles, find_keys
 
 # chacha20-poly1305, asyncssh's first choice, is the slowest by far; whatever else both ends have stays acceptable.
 _CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Name a host to log in to, as the user wrote it; None is the ssh configuration's choice."""
-
-    host: str
-    user: str | None = None
-    port: int | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Target:
-        """Read "[user@]host[:port]", as ssh -J takes it.
-
-        :raises ValueError: the port is no number.
-        """
-        user, _, place = text.strip().rpartition("@")
-        host, _, port = place.rpartition(":") if place.count(":") == 1 or "]:" in place else (place, "", "")
-        return cls(host.strip("[]"), user or None, int(port) if port else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +85,5 @@ def _key_options(keys: KeyFiles) -> dict[str, Any]:
 
 
 def _hops(tunnel: object) -> list[Target]:
-    """List the jump hosts of an option such as "user@first:22,second"."""
-    if not isinstance(tunnel, str) or tunnel == "none":
-        return []
-    return [Target.parse(text) for text in tunnel.split(",") if text.strip()]
+    """List the jump hosts of asyncssh's option; there are none where a ProxyCommand or nothing leads to the host."""
+    return jump_hosts(tunnel) if isinstance(tunnel, str) else []

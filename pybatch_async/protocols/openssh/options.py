@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 
 from ...parameters import ConnectionParameters
+from ...targets import Target, jump_hosts
 
 
 def login_argv(params: ConnectionParameters, log: str) -> list[str]:
@@ -92,28 +93,19 @@ def _address(params: ConnectionParameters) -> list[str]:
 def _proxy(params: ConnectionParameters, log: str) -> list[str]:
     if not params.proxy_jump:
         return []
-    return _as_options(ProxyCommand=_through(params, log, params.proxy_jump.split(",")))
+    hops = jump_hosts(params.proxy_jump)
+    return _as_options(ProxyCommand=_through(params, log, hops)) if hops else _as_options(ProxyJump="none")
 
 
-def _through(params: ConnectionParameters, log: str, hops: Sequence[str]) -> str:
+def _through(params: ConnectionParameters, log: str, hops: Sequence[Target]) -> str:
     """Pass through hops as -J does, but under the same keys, known_hosts and configuration as the host itself."""
     *before, hop = hops
-    user, _, place = hop.strip().removeprefix("ssh://").rpartition("@")
-    host, port = _host_and_port(place)
-    argv = [*_ssh(params, log), *(["-l", user] if user else []), *(["-p", port] if port else [])]
+    argv = [*_ssh(params, log), *(["-l", hop.user] if hop.user else []), *(["-p", str(hop.port)] if hop.port else [])]
     if before:
         argv += _as_options(ProxyCommand=_through(params, log, before))
     # ssh replaces %h and %p at this level; what belongs to a level further in is hidden from it.
-    words = [item.replace("%", "%%") for item in argv]
+    *words, host = [item.replace("%", "%%") for item in (*argv, hop.host)]
     return shlex.join([*words, "-W", "[%h]:%p", "--", host])
-
-
-def _host_and_port(place: str) -> tuple[str, str]:
-    if place.startswith("["):
-        host, _, port = place[1:].partition("]")
-        return host, port.lstrip(":")
-    host, colon, port = place.rpartition(":")
-    return (host, port) if colon and ":" not in host else (place, "")
 
 
 def _as_options(**settings: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from . import kinds
 from .errors import ConfigurationError
-from .kinds import Kind, is_count, optional
+from .kinds import Kind, is_count, is_duration, optional
 from .parameters import RECORDS, ConnectionParameters, LaunchParameters, entry_name, wall_seconds
 from .quoting import check_argv, check_encodable
 from .targets import jump_hosts
@@ -195,17 +195,13 @@ def _connection_faults(params: ConnectionParameters) -> Iterator[str]:
         if not is_count(getattr(params, name), 1):
             yield f"{name}: a whole number from 1 is needed, not {getattr(params, name)!r}"
     for name in ("connect_timeout", "command_timeout"):
-        if not _is_duration(getattr(params, name)) or not getattr(params, name):
+        if not is_duration(getattr(params, name)) or not getattr(params, name):
             yield f"{name}: seconds above 0 are needed, not {getattr(params, name)!r}"
-    if not _is_duration(params.keepalive_interval):
+    if not is_duration(params.keepalive_interval):
         yield f"keepalive_interval: seconds from 0 are needed, not {params.keepalive_interval!r}"
     for name in ("host", "user", "proxy_jump"):
         if getattr(params, name) is not None and _is_refused(check_encodable, getattr(params, name)):
             yield f"{name}: {getattr(params, name)!r} holds a lone surrogate"
-
-
-def _is_duration(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= kinds.MOST
 
 
 def _is_refused(check: Callable[[Any], object], value: object) -> bool:

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ..errors import AuthenticationFailed, CommandFailed, ConfigurationError, ConnectionFailed, HostKeyUnknown
 from ..interfaces import Input
+from ..kinds import is_duration
 from ..quoting import check_argv, check_encodable
 from .archive import tar_stream
 from .files import scripts
@@ -21,6 +22,7 @@ from .framing import Frame, new_mark
 from .streams import Completed as Completed
 from .streams import Sink as Sink
 from .streams import Source as Source
+from .streams import opened
 from .waiting import in_thread
 
 _ATTEMPTS = 3  # at a download whose connection is lost under way
@@ -60,17 +62,17 @@ class RemoteProtocol(ABC):
         :param input: what it reads on standard input: text, bytes, or an async iterable of bytes; None for nothing.
         :param timeout: seconds it may take; None for the command_timeout of the connection parameters.
         :returns: its standard output; bytes that are no UTF-8 are replaced.
-        :raises ConfigurationError: the command is empty, or holds something no system can run.
+        :raises ConfigurationError: the command is empty, or holds something no system can run, or the timeout or the
+            input is none; an iterable that yields something else than bytes is seen, and ends the command, only then.
         :raises CommandFailed: it ended with a non-zero code.
         :raises CommandTimedOut: it did not end in time.
         :raises ConnectionFailed: the host was not reached, or the connection was lost.
         """
         check_argv(command)
-        if not isinstance(input, str | bytes | AsyncIterable | None):
-            raise ConfigurationError(f"The input of a command is text, bytes or an async iterable, not {input!r}.")
-        argv = list(command)
-        data = _bytes(input) if isinstance(input, str) else input
+        argv, data = list(command), _source(input)
         seconds = self.command_timeout if timeout is None else timeout
+        if not is_duration(seconds) or not seconds:
+            raise ConfigurationError(f"The timeout of a command is a number of seconds above 0, not {timeout!r}.")
         done = await self._execute(argv, input=data, output=None, timeout=seconds, repeatable=False)
         stdout, stderr = _text(done.stdout), _text(done.stderr)
         if done.returncode != 0:
@@ -184,6 +186,25 @@ class RemoteProtocol(ABC):
 
     def _check(self, operation: str, paths: Sequence[str], mark: str, done: Completed) -> None:
         raise_for(operation, self.host, paths, mark, done.returncode, _text(done.stderr))
+
+
+def _source(input: Input) -> Source:
+    if isinstance(input, str):
+        return _bytes(input)
+    if isinstance(input, bytes | None):
+        return input
+    if isinstance(input, AsyncIterable):
+        return _checked(input)
+    raise ConfigurationError(f"The input of a command is text, bytes or an async iterable, not {input!r}.")
+
+
+async def _checked(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    async with opened(pieces):
+        async for piece in pieces:
+            if not isinstance(piece, bytes | bytearray | memoryview):
+                kind = type(piece).__name__
+                raise ConfigurationError(f"The input of a command comes in pieces of bytes, not of {kind}.")
+            yield bytes(piece)
 
 
 def _bytes(text: str) -> bytes:

@@ -193,6 +193,32 @@ async def test_input_that_no_command_can_read_is_refused(protocol: RemoteProtoco
         await protocol.run(["cat"], input=input)
 
 
+@pytest.mark.parametrize("timeout", ["1", -1, 0, float("nan"), float("inf"), True, [1]])
+async def test_timeout_that_is_no_number_of_seconds_is_refused(
+    protocol: RemoteProtocol, there: Path, timeout: Any
+) -> None:
+    with pytest.raises(pb.ConfigurationError, match="timeout of a command is a number of seconds above 0, not"):
+        await protocol.run(["touch", f"{there}/ran"], timeout=timeout)
+    assert not os.listdir(there)
+
+
+@pytest.mark.parametrize("piece", ["text", None, 3])
+async def test_stream_of_something_else_than_bytes_is_refused(protocol: RemoteProtocol, piece: Any) -> None:
+    is_closed = asyncio.Event()
+
+    async def wrong() -> AsyncIterator[bytes]:
+        try:
+            yield b"first"
+            yield piece
+        finally:
+            is_closed.set()
+
+    with pytest.raises(pb.ConfigurationError, match=f"in pieces of bytes, not of {type(piece).__name__}"):
+        await protocol.run(["cat"], input=wrong())
+    assert is_closed.is_set()
+    assert await protocol.run(["cat"], input=pieces()) == "012"
+
+
 @pytest.mark.parametrize("content", [b"bytes", None, "\ud800"])
 async def test_content_that_is_no_text_is_refused(protocol: RemoteProtocol, there: Path, content: Any) -> None:
     with pytest.raises(pb.ConfigurationError):

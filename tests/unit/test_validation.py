@@ -136,8 +136,8 @@ def test_a_multi_line_value_is_fine_where_nothing_breaks() -> None:
         ("gss_auth", "no"), ("verify_host_key", None), ("verify_host_key", 0), ("verify_host_key", ""),
         ("client_keys", "~/.ssh/id"), ("client_keys", [b"key"]), ("known_hosts", False), ("config", 0),
         ("proxy_jump", ["gate"]), ("proxy_jump", "gate,,host"), ("proxy_jump", "gate:x"), ("prompt", "?"),
-        ("connect_timeout", "30"), ("connect_timeout", float("inf")), ("connect_timeout", float("nan")), ("command_timeout", None),
-        ("keepalive_interval", True), ("max_sessions", None),
+        ("connect_timeout", "30"), ("connect_timeout", float("inf")), ("connect_timeout", float("nan")),
+        ("command_timeout", None), ("keepalive_interval", True), ("max_sessions", None),
     ],
 )  # fmt: skip
 def test_every_wrong_value_of_a_connection_is_refused_by_name(name: str, value: Any) -> None:

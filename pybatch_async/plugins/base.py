@@ -259,7 +259,7 @@ class BatchJob(JobRecord):
 
     async def _look(self) -> Report | None:
         """Return what is known of the job; None if it was never submitted."""
-        if not await self._is_submitted():
+        if not self.ticket and not await self._is_submitted():
             return None
         if self.final is None:
             report = await self._queue.look(self)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -19,7 +19,7 @@ from ..errors import (
     StateUnknown,
 )
 from ..states import JobState
-from .coalescer import GATHER, STRIDE, outcome, share_out
+from .coalescer import STRIDE, outcome, share_out
 
 
 class Told(Protocol):
@@ -58,11 +58,11 @@ class Polling:
 
 
 @dataclass(slots=True)
-class _Watch(Generic[Report]):
-    changed: float
-    state: JobState | None = None
-    looks: list[asyncio.Future[Report]] = field(default_factory=list)
-    waits: dict[asyncio.Future[Report], Callable[[Report], bool]] = field(default_factory=dict)
+class _Seen(Generic[Report]):
+    """Hold what was learnt of a key, and when, by the loop's clock; changed in place, which makes no new objects."""
+
+    report: Report
+    at: float
 
 
 @dataclass(slots=True)
@@ -103,14 +103,13 @@ class Poller(Generic[Key, Report]):
         self._polling = polling
         self._companions = companions
         self._may_pass = may_pass or is_passing
-        self._watches: dict[Key, _Watch[Report]] = {}
-        # Two mappings, since a tuple for each key and tick would wake Python's garbage collector too often.
-        self._seen: WeakKeyDictionary[Key, Report] = WeakKeyDictionary()
-        self._seen_at: WeakKeyDictionary[Key, float] = WeakKeyDictionary()
+        self._looks: dict[Key, list[asyncio.Future[Report]]] = {}
+        self._waits: dict[Key, dict[asyncio.Future[Report], Callable[[Report], bool]]] = {}
+        self._seen: WeakKeyDictionary[Key, _Seen[Report]] = WeakKeyDictionary()
         self._absences: WeakKeyDictionary[Key, _Absence] = WeakKeyDictionary()
         self._runner: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._asked = self._answered = float("-inf")
+        self._asked = self._answered = self._changed = float("-inf")
 
     async def look(self, key: Key) -> Report:
         """Return what is known of the key, at most `Polling.shortest` seconds old.
@@ -118,11 +117,17 @@ class Poller(Generic[Key, Report]):
         :raises StateUnknown: nobody knows it at the moment.
         :raises JobLost: nobody has known it for `Polling.grace` seconds.
         """
-        report = self._seen.get(key)
-        if report is not None and asyncio.get_running_loop().time() - self._seen_at[key] < self._polling().shortest:
+        seen = self._seen.get(key)
+        if seen is not None and asyncio.get_running_loop().time() - seen.at < self._polling().shortest:
             await asyncio.sleep(0)  # a caller that looks in a tight loop must not stall the others
-            return report
-        return await self._join(key, None)
+            return seen.report
+        future = self._new_future()
+        self._looks.setdefault(key, []).append(future)
+        try:
+            return await outcome(future)
+        except asyncio.CancelledError:
+            self._leave_look(key, future)
+            raise
 
     async def wait(self, key: Key, until: Callable[[Report], bool]) -> Report:
         """Return what is known of the key once that satisfies a condition.
@@ -130,52 +135,67 @@ class Poller(Generic[Key, Report]):
         :param until: tells whether what is known is what the caller waits for.
         :raises JobLost: nobody has known it for `Polling.grace` seconds.
         """
-        return await self._join(key, until)
-
-    def forget(self, key: Key) -> None:
-        """Make the next look ask anew, since something was done to the key."""
-        self._seen.pop(key, None)
-
-    async def _join(self, key: Key, until: Callable[[Report], bool] | None) -> Report:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Report] = loop.create_future()
-        watch = self._watches.setdefault(key, _Watch(loop.time()))
-        if until is None:
-            watch.looks.append(future)
-        else:
-            watch.waits[future] = until
-        self._wake.set()
-        if self._runner is None:
-            self._runner = loop.create_task(self._run(), name="pybatch_async poller")
+        future = self._new_future()
+        self._waits.setdefault(key, {})[future] = until
+        self._changed = asyncio.get_running_loop().time()
         try:
             return await outcome(future)
         finally:
-            self._leave(key, watch, future)
+            self._leave_wait(key, future)
 
-    def _leave(self, key: Key, watch: _Watch[Report], future: asyncio.Future[Report]) -> None:
-        watch.waits.pop(future, None)
-        if future in watch.looks:
-            watch.looks.remove(future)
-        if not watch.looks and not watch.waits and self._watches.get(key) is watch:
-            del self._watches[key]
+    def forget(self, key: Key) -> None:
+        """Make the next look ask anew, since something was done to the key."""
+        if seen := self._seen.get(key):
+            seen.at = float("-inf")
+
+    def _new_future(self) -> asyncio.Future[Report]:
+        """Return what a newcomer waits for, and see to it that somebody asks."""
+        loop = asyncio.get_running_loop()
+        self._wake.set()
+        if self._runner is None:
+            self._runner = loop.create_task(self._run(), name="pybatch_async poller")
+        return loop.create_future()
+
+    def _leave_look(self, key: Key, future: asyncio.Future[Report]) -> None:
+        looks = self._looks.get(key, [])
+        if future in looks:
+            looks.remove(future)
+            if not looks:
+                del self._looks[key]
             self._wake.set()
+
+    def _leave_wait(self, key: Key, future: asyncio.Future[Report]) -> None:
+        waits = self._waits[key]
+        del waits[future]
+        if not waits:
+            del self._waits[key]
+            self._wake.set()
+
+    @property
+    def _is_watching(self) -> bool:
+        return bool(self._looks or self._waits)
 
     async def _run(self) -> None:
         try:
-            while self._watches:
+            while self._is_watching:
                 await self._pause()
-                if self._watches:
+                if self._is_watching:
                     await self._tick()
                     await asyncio.sleep(0)  # those who were told leave now, and nothing runs on after the last
         finally:
             self._runner = None
 
+    async def _gather(self) -> None:
+        """Let those come who are on their way, in tasks of tasks; whoever comes later shares the next query."""
+        for _ in range(3):
+            await asyncio.sleep(0)
+
     async def _pause(self) -> None:
         """Sleep until the next query is due, which a newcomer can bring forward."""
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(GATHER)
+        await self._gather()
         jitter = random.uniform(0.9, 1.1)
-        while self._watches and (delay := self._due(jitter) - loop.time()) > 0:
+        while self._is_watching and (delay := self._due(jitter) - loop.time()) > 0:
             self._wake.clear()
             try:
                 async with asyncio.timeout(delay):
@@ -186,16 +206,16 @@ class Poller(Generic[Key, Report]):
     def _due(self, jitter: float) -> float:
         polling = self._polling()
         earliest = self._answered + polling.share * (self._answered - self._asked) if self._answered > 0 else 0.0
-        if any(watch.looks for watch in self._watches.values()):
+        if self._looks:
             return max(earliest, self._asked + min(polling.shortest, 1.0))
-        changed = max(watch.changed for watch in self._watches.values())
-        quiet = asyncio.get_running_loop().time() - changed
+        quiet = asyncio.get_running_loop().time() - self._changed
         return max(earliest, self._asked + polling.interval(quiet) * jitter)
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        keys = dict.fromkeys(self._watches)
-        if any(watch.looks for watch in self._watches.values()):
+        keys = dict.fromkeys(self._waits)
+        if self._looks:
+            keys.update(dict.fromkeys(self._looks))
             keys.update(dict.fromkeys(self._companions()))
         self._asked = loop.time()
         try:
@@ -211,9 +231,10 @@ class Poller(Generic[Key, Report]):
         """Raise a passing failure to those who look, and any other one to those who wait as well."""
         for absence in self._absences.values():
             absence.last = None
-        futures = [future for watch in self._watches.values() for future in watch.looks]
+        futures = [future for looks in self._looks.values() for future in looks]
+        self._looks.clear()
         if not self._may_pass(error):
-            futures += [future for watch in self._watches.values() for future in watch.waits]
+            futures += [future for waits in self._waits.values() for future in waits]
         await share_out(futures, [error] * len(futures))
 
     async def _tell(self, keys: list[Key], reports: Mapping[Key, Report | StateUnknown]) -> None:
@@ -223,25 +244,26 @@ class Poller(Generic[Key, Report]):
             if number % STRIDE == 0:
                 await asyncio.sleep(0)
             answer = self._answer(key, reports.get(key))
-            watch = self._watches.get(key)
-            if watch is None:
-                continue
-            told = watch.looks + [future for future, until in watch.waits.items() if self._is_end(answer, until)]
+            told = self._looks.pop(key, [])
+            if waits := self._waits.get(key):
+                told += [future for future, until in waits.items() if self._is_end(answer, until)]
             futures += told
             answers += [answer] * len(told)
         await share_out(futures, answers)
 
     def _answer(self, key: Key, report: Report | StateUnknown | None) -> Report | Exception:
         """Note what was learnt of a key, and say what its waiters are told."""
-        now = self._answered
         if report is None or isinstance(report, StateUnknown):
-            self._seen.pop(key, None)
-            return self._absent(key, now) if report is None else self._unanswered(key, report)
+            self.forget(key)
+            return self._absent(key, self._answered) if report is None else self._unanswered(key, report)
         self._absences.pop(key, None)
-        self._seen[key], self._seen_at[key] = report, now
-        watch = self._watches.get(key)
-        if watch is not None and report.state is not watch.state:
-            watch.state, watch.changed = report.state, now
+        seen = self._seen.get(key)
+        if seen is None or seen.report.state is not report.state:
+            self._changed = self._answered
+        if seen is None:
+            self._seen[key] = _Seen(report, self._answered)
+        else:
+            seen.report, seen.at = report, self._answered
         return report
 
     def _absent(self, key: Key, now: float) -> Exception:

@@ -65,7 +65,9 @@ class HostQueue(ABC):
     def of(cls, protocol: GenericProtocol) -> Self:
         """Return the queue of a protocol's host in the running event loop."""
         loop = asyncio.get_running_loop()
-        queues = _queues.setdefault(protocol, {})
+        queues = _queues.get(protocol)
+        if queues is None:
+            queues = _queues[protocol] = {}
         found = queues.get((cls, id(loop)))
         if found is None or found[0]() is not loop:
             for key in [key for key, (other, _) in queues.items() if (it := other()) is None or it.is_closed()]:

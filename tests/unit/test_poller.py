@@ -121,6 +121,39 @@ async def test_cancelled_waiter_leaves_the_others_polling(host: Host) -> None:
     assert first.cancelled()
 
 
+async def test_cancelled_look_leaves_the_others_looking(host: Host) -> None:
+    host.pause = 0.02
+    one, key = poller(host), Key("a")
+    first, second = (asyncio.create_task(one.look(key)) for _ in range(2))
+    await turned(host, 1)
+    first.cancel()
+    assert (await second).state is JobState.RUNNING
+    assert first.cancelled()
+    assert len(host.queries) == 1
+
+
+async def test_cancelled_looks_before_the_query_spare_it(host: Host) -> None:
+    one = poller(host)
+    looks = [asyncio.create_task(one.look(Key(name))) for name in "abc"]
+    await asyncio.sleep(0)
+    for look in looks:
+        look.cancel()
+    await asyncio.wait(looks)
+    await asyncio.sleep(0.02)
+    assert not host.queries
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_looks_in_tasks_of_tasks_share_one_query(host: Host) -> None:
+    one = poller(host)
+
+    async def nested(key: Key, depth: int) -> Known:
+        return await (asyncio.create_task(nested(key, depth - 1)) if depth else one.look(key))
+
+    await asyncio.gather(*(nested(Key(name), depth) for depth, name in enumerate("abc")))
+    assert host.queries == [["a", "b", "c"]]
+
+
 async def test_polling_ends_when_nobody_waits_and_begins_anew(host: Host) -> None:
     one, key = poller(host), Key("a")
     wait = asyncio.create_task(one.wait(key, is_over))

@@ -76,6 +76,8 @@ class SlurmQueue(HostQueue):
         """Ask squeue about all jobs, then their own records and sacct about those that have left the queue."""
         rows = await self._squeue()
         same = unchanged(jobs, rows)
+        if len(same) == len(jobs):
+            return same
         ledger = Ledger([job for job in jobs if job not in same])
         await _apart(len(jobs) - len(same) > _MANY, lambda: ledger.enter_rows(rows))
         if missing := ledger.incomplete():

@@ -116,12 +116,12 @@ class SshProtocol(RemoteProtocol):
                 if not tries:
                     raise ConnectionFailed(f"The connection to {self.host} was lost while {argv[0]!r} ran there.")
             elif master is None:
-                self._check_dropped(run.log, give_up)
+                self._check_dropped(run, give_up)
             await asyncio.sleep(pause)
         raise AssertionError("pauses() has no end")
 
-    def _check_dropped(self, log: str, give_up: float) -> None:
-        failure = explain(log, self.params)
+    def _check_dropped(self, run: RemoteRun, give_up: float) -> None:
+        failure = run.failure or explain(run.log, self.params)
         if not failure.is_transient or asyncio.get_running_loop().time() > give_up:
             raise failure.error
 
@@ -167,8 +167,10 @@ class SshProtocol(RemoteProtocol):
         check_connection(self.params)
         directory = await acquired(make_private_directory, remove_directory)
         try:
-            async with asyncio.timeout(None) as no_deadline, answering(self.params, directory, no_deadline) as env:
-                done = await run.run(login_argv(self.params, log_path(directory)), input, output, env)
+            async with asyncio.timeout(None) as no_deadline, answering(self.params, directory, no_deadline) as answers:
+                login = login_argv(self.params, log_path(directory))
+                done = await run.run(login, input, output, answers.environment)
+                run.failure = answers.failure
                 run.log += await in_thread(read_log, directory)
                 if run.ending is Ending.NEVER_STARTED and "debug1: Sending command" in run.log:
                     run.ending = Ending.LOST

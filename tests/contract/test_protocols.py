@@ -346,6 +346,50 @@ async def all_arguments_arrive(protocol: RemoteProtocol) -> None:
     await asyncio.to_thread(arrive)
 
 
+# Questions
+
+
+async def nothing(question: str) -> Any:
+    return None
+
+
+async def not_decoded(question: str) -> Any:
+    return b"secret"
+
+
+def plain(question: str) -> str:
+    return "secret"
+
+
+LOGINS = OVER_SSH | {"ssh without sharing": lambda params: SshProtocol(params, multiplex=False)}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        (nothing, "text, not a value of type NoneType"),
+        (not_decoded, "text, not a value of type bytes"),
+        (plain, "plain"),
+    ],
+)
+@pytest.mark.parametrize("kind", LOGINS)
+async def test_prompt_that_returns_no_text_is_told(kind: str, prompt: Any, told: str, sshd_password: Sshd) -> None:
+    params = connection_to(sshd_password, prompt=prompt, client_keys=None)
+    with pytest.raises(pb.ConfigurationError, match=f"^prompt: .*{told}") as failure:
+        await LOGINS[kind](params).run(["true"])
+    assert "secret" not in str(failure.value)
+
+
+@pytest.mark.parametrize("kind", LOGINS)
+async def test_prompt_that_raises_is_told(kind: str, sshd_password: Sshd) -> None:
+    async def raising(question: str) -> str:
+        raise EOFError("nobody there")
+
+    params = connection_to(sshd_password, prompt=raising, client_keys=None)
+    with pytest.raises(pb.AuthenticationFailed, match="EOFError.*nobody there"):
+        await LOGINS[kind](params).run(["true"])
+
+
 # Jump hosts
 
 

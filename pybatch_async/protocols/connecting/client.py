@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncssh
 
 from ...parameters import Prompt
+from ..prompting import asked
 from ..waiting import resting
 from .failures import Progress
 from .keys import open_key
@@ -136,7 +137,7 @@ class Client(asyncssh.SSHClient):
         who = "" if is_local else f"{self._at.user}@{self._at.host}: "
         try:
             with resting(self._deadline):
-                return await self._secrets.prompt(f"{who}{_plain(question)}")
+                return await asked(self._secrets.prompt, f"{who}{_plain(question)}")
         except BaseException as error:  # re-raised: asyncssh would show it as an error of its own
             self.error = error
             raise

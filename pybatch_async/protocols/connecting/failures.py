@@ -69,7 +69,9 @@ def told(error: Exception, at: Progress, methods: str) -> LoginFailed:
 
 
 def prompt_failed(error: BaseException, at: Progress) -> LoginFailed:
-    """Tell that the caller's prompt raised."""
+    """Tell that the caller's prompt raised, or is none."""
+    if isinstance(error, ConfigurationError):
+        return LoginFailed(error)
     what = f"the prompt that was to answer it raised {type(error).__name__}: {error}"
     return LoginFailed(AuthenticationFailed(f"{at.where} asked a question, and {what}"))
 

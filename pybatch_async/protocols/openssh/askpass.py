@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
 from ...parameters import ConnectionParameters
+from ..prompting import asked
 from ..waiting import to_the_end
 
 _HELPER = """\
@@ -63,7 +64,7 @@ class Askpass:
         self._params, self._login, self._clock = params, login, clock
         self._asked: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.failure: Exception | None = None  # what the prompt of the parameters raised
+        self.failure: Exception | None = None  # what the prompt of the parameters raised, or what is wrong with it
 
     @asynccontextmanager
     async def serving(self, directory: Path) -> AsyncIterator[dict[str, str]]:
@@ -118,4 +119,4 @@ class Askpass:
         if self._params.prompt is None:
             return None
         with self._clock():
-            return await self._params.prompt(question)
+            return await asked(self._params.prompt, question)

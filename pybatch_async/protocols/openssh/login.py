@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ...errors import AuthenticationFailed, ConnectionFailed
+from ...errors import AuthenticationFailed, ConfigurationError, ConnectionFailed
 from ...parameters import ConnectionParameters
 from ...validation import check_connection
 from ..process import run_process
@@ -48,7 +48,7 @@ async def dial(params: ConnectionParameters) -> Master:
             return await _dial_once(params)
         except LoginFailed as failed:
             if not failed.failure.is_transient or loop.time() + pause > give_up:
-                raise failed.failure.error from failed
+                raise failed.failure.error from failed.failure.error.__cause__
         await asyncio.sleep(pause)
     raise AssertionError("pauses() has no end")
 
@@ -58,10 +58,10 @@ async def _dial_once(params: ConnectionParameters) -> Master:
     master: Master | None = None
     try:
         async with asyncio.timeout(params.connect_timeout) as deadline:
-            async with answering(params, directory, deadline) as environment:
-                master = Master(login_argv(params, log_path(directory)), directory, environment)
+            async with answering(params, directory, deadline) as answers:
+                master = Master(login_argv(params, log_path(directory)), directory, answers.environment)
                 if not await master.is_ready():
-                    raise LoginFailed(explain(read_log(directory), params))
+                    raise LoginFailed(answers.failure or explain(read_log(directory), params))
         if not master.is_shared:
             raise NotShared
         return master
@@ -78,30 +78,44 @@ async def _discard(master: Master | None, directory: Path) -> None:
     await in_thread(remove_directory, directory)
 
 
+class Answers:
+    """Hold how a login's questions are answered.
+
+    :param environment: the environment for ssh.
+    :param askpass: None where nothing can answer.
+    """
+
+    def __init__(self, host: str, environment: dict[str, str], askpass: Askpass | None) -> None:
+        self._host, self.environment, self._askpass = host, environment, askpass
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the prompt of the parameters answered nothing; None where it was not asked, or did."""
+        error = self._askpass.failure if self._askpass else None
+        if error is None:
+            return None
+        if isinstance(error, ConfigurationError):
+            return Failure(error)
+        text = f"The login to {self._host} was given up, because the prompt that answers its questions failed"
+        refused = AuthenticationFailed(f"{text}: {error!r}.")
+        refused.__cause__ = error
+        return Failure(refused)
+
+
 @asynccontextmanager
-async def answering(
-    params: ConnectionParameters, directory: Path, deadline: asyncio.Timeout
-) -> AsyncIterator[dict[str, str]]:
+async def answering(params: ConnectionParameters, directory: Path, deadline: asyncio.Timeout) -> AsyncIterator[Answers]:
     """Answer what ssh asks while in it.
 
     :param deadline: of the login; it waits while a person is asked.
-    :returns: the environment for ssh.
-    :raises AuthenticationFailed: the prompt of the parameters raised something.
     """
     environment = dict(os.environ)
     if not can_answer(params):
         # Nor must the ssh of a hop, which knows nothing of BatchMode, put up a window.
-        yield environment | {"SSH_ASKPASS_REQUIRE": "never"}
+        yield Answers(params.host, environment | {"SSH_ASKPASS_REQUIRE": "never"}, None)
         return
     askpass = Askpass(params, await _own_login(params), lambda: resting(deadline))
-    try:
-        async with askpass.serving(directory) as variables:
-            yield environment | variables
-    except LoginFailed as failed:
-        if askpass.failure is None:
-            raise
-        text = f"The login to {params.host} was given up, because the prompt that answers its questions failed"
-        raise AuthenticationFailed(f"{text}: {askpass.failure!r}.") from failed
+    async with askpass.serving(directory) as variables:
+        yield Answers(params.host, environment | variables, askpass)
 
 
 async def _own_login(params: ConnectionParameters) -> str:

@@ -16,6 +16,7 @@ from ...quoting import command_line
 from ..framing import Frame
 from ..process import run_process
 from ..streams import Completed, Sink, Source, Tail, is_reopenable, opened
+from .errors import Failure
 
 SSH_FAILED = 255
 # `exec` in a subshell: a program of that name is run, never the shell's own echo. One line without "!" and "\".
@@ -50,6 +51,7 @@ class RemoteRun:
         self._started = asyncio.Event()
         self.ending = Ending.NEVER_STARTED
         self.log = ""  # what ssh itself wrote, where the command did not start
+        self.failure: Failure | None = None  # why its own login failed, where that is known better than from the log
         self.was_launched = False
 
     async def run(

@@ -9,7 +9,9 @@ import json
 from functools import cache
 from importlib.resources import files
 
-_HOST = "__init__ calling command crew identity keeper kernel ledger schedule shepherd store unpack".split()
+_HOST = (
+    "__init__ calling choice command crew ending identity keeper kernel ledger machine schedule shepherd store unpack"
+).split()
 _PARTS = ["manager.py", *(f"host/{part}.py" for part in _HOST)]
 
 # Python 2 has to get through this far enough to say that it is too old.

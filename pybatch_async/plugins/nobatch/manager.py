@@ -10,16 +10,19 @@ import json
 import os
 import sys
 
-from .host import calling, identity
-from .host.store import MARK, Refused, Store, absolute, default_root, home, host_name, is_full, raw, text
+from .host.choice import part
+from .host.store import MARK, Refused, Store, absolute, default_root, home, host_name, is_full, machine, raw, text
+
+calling, identity = part("calling"), part("identity")
 
 
-def main(verb, mark, stream):
+def main(verb, mark, stream, further=()):
     """Answer one call.
 
-    :param verb: submit, states, cancel or locate.
+    :param verb: submit, states, cancel or locate, or one of those that this kind of system needs besides.
     :param mark: what begins the line of the answer.
     :param stream: where the request comes from.
+    :param further: the functions of the latter, by name.
     """
     try:
         base = os.getcwdb()
@@ -28,7 +31,7 @@ def main(verb, mark, stream):
     try:
         identity.check()
         request = json.loads(stream.readline().decode("ascii"))
-        answer = VERBS[verb](Store(default_root()).open(), request, base, stream)
+        answer = dict(VERBS, **dict(further))[verb](Store(default_root()).open(), request, base, stream)
     except Refused as error:
         answer = {"error": str(error)}
     except OSError as error:
@@ -113,12 +116,14 @@ def _unpack(store, request, jobs, base, stream):
     scratch = store.path("tmp", "blobs.%d" % os.getpid())
     from .host import unpack  # here, since no other verb needs what it imports
 
-    unpacker = unpack.Unpacker(base, [job["place"] for job in jobs], done, scratch)
+    places = [job["place"] for job in jobs]
+    roots = {b"%d" % number: place for number, place in enumerate(places)}
+    unpacker = unpack.Unpacker(base, places, done, scratch, roots)
     unpacker.make()
     try:
         unpacker.unpack(stream)
         for source, directory in request["copies"]:
-            unpacker.copy(source, absolute(directory, base))
+            unpacker.copy(source, places[directory] if isinstance(directory, int) else absolute(directory, base))
     finally:
         unpacker.clean()
     return {place: unpack.explain(place, error) for place, error in unpacker.failures.items()}
@@ -130,7 +135,7 @@ def _keep_environment(store):
 
     umask = os.umask(0)
     os.umask(umask)
-    environment = {text(name): text(value) for name, value in os.environb.items()}
+    environment = machine.environment()
     environment.pop(MARK, None)
     content = json.dumps({"environment": environment, "umask": umask}, sort_keys=True)
     name = hashlib.sha256(content.encode("ascii")).hexdigest()[:20]

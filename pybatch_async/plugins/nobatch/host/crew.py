@@ -4,6 +4,7 @@
 import os
 
 from . import identity, shepherd
+from .store import RUNNING
 
 _SPARE = 4  # shepherds that are kept without work
 
@@ -62,7 +63,7 @@ class Crew:
             pid, name, index, word, stays = line.decode("ascii").split()
             hand = self.hands.get(int(pid))
             found.append((hand, (name, int(index)), word))
-            if hand and word != shepherd.RUNNING:
+            if hand and word != RUNNING:
                 hand.task = None
                 if stays == "0":
                     self._let_go(hand)

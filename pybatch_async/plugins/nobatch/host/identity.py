@@ -29,6 +29,14 @@ def boot_id():
         return file.read().strip()
 
 
+def was_restarted(record, boot):
+    """Tell whether the machine was restarted since a task was started.
+
+    :param boot: what `boot_id` says now.
+    """
+    return record.get("boot", boot) != boot
+
+
 def identify(pid):
     """Return [pid, start time] of a process, the start time in clock ticks since the boot (man 5 proc, field 22)."""
     fields = _stat(pid)

@@ -3,14 +3,14 @@
 
 import json
 import os
-import signal
 import time
 from collections import OrderedDict
 
-from . import identity, shepherd
+from .choice import part
 from .schedule import Job, Room, choose
-from .store import MARK, task_name
+from .store import LOST, MARK, RUNNING, machine, task_name
 
+ending, identity = part("ending"), part("identity")
 _FRESH = 2.0  # seconds that a shepherd may need to fill a record that it has begun
 _CANCELLED = "It was cancelled before it started."
 _NEVER = "DependencyNeverSatisfied"
@@ -51,7 +51,7 @@ class Ledger:
     def scan(self):
         """Take notice of new jobs and of requests to stop some."""
         slots = (self.store.read("slots", "") or "").strip()
-        self.room.capacity = int(slots) if slots.isdigit() else len(os.sched_getaffinity(0))
+        self.room.capacity = int(slots) if slots.isdigit() else machine.cpus()
         known = {job.name for job in self.over}.union(self.jobs)
         names = [name for name in self.store.names("jobs") if name not in known]
         for name in sorted(names, key=lambda name: int(name.partition(".")[0])):
@@ -83,9 +83,9 @@ class Ledger:
         """Take a report for true."""
         self.starting.discard(task)
         running = self.running.get(task)
-        if word == shepherd.RUNNING or running is None or hand is None or running.hand is not hand:
+        if word == RUNNING or running is None or hand is None or running.hand is not hand:
             return  # whose shepherd is gone is looked after anyway
-        if word == shepherd.LOST:  # started by a shepherd of an earlier keeper
+        if word == LOST:  # started by a shepherd of an earlier keeper
             running.hand = None
             self._check(self.jobs[task[0]], task[1])
         else:
@@ -203,7 +203,7 @@ class Ledger:
             except OSError:
                 pass  # it was killed; the next look tells
         elif running.shepherd and identity.is_alive(running.shepherd):
-            os.kill(running.shepherd[0], signal.SIGTERM)  # it serves nobody any more after this task
+            ending.ask(self.store, job.name, index, running.shepherd)
         else:
             self._check(job, index)
 
@@ -226,7 +226,7 @@ class Ledger:
             self._ended(job, index, record["word"])
 
     def _is_over(self, job, index, running, record):
-        if record.get("boot", self.boot) != self.boot:
+        if identity.was_restarted(record, self.boot):
             return True
         if running.shepherd is None:
             return time.time() > self.store.modified("tasks", task_name(job.name, index)) + _FRESH
@@ -248,12 +248,12 @@ class Ledger:
             pid = record["pid"][0]
             running.doomed = running.doomed or time.monotonic()
             is_late = time.monotonic() > running.doomed + job.grace
-            shepherd.end_tree(pid, identity.descendants(pid), signal.SIGKILL if is_late else signal.SIGTERM)
+            ending.end(pid, is_late)
 
     def _lost(self, job, index, running, record):
         """Record the end of a task that was watched by nobody."""
         word, reason = running.doom or "FAILED", ""
-        if record.get("boot", self.boot) != self.boot:
+        if identity.was_restarted(record, self.boot):
             word, reason = "NODE_FAIL", "The host was restarted while it ran."
         elif not running.doom:
             reason = "The process that watched it was killed; nobody knows how it ended."

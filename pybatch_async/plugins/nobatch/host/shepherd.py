@@ -10,10 +10,9 @@ import signal
 import time
 
 from . import calling, command, identity, kernel
-from .store import Refused, raw, task_name
+from .ending import end_tree
+from .store import LOST, RUNNING, Refused, raw, task_name
 
-LOST = "LOST"  # somebody else has started the task
-RUNNING = "RUNNING"
 _GLANCE = 0.1  # seconds between two looks at what is left of a task
 _AGAIN = 1.0  # seconds between two KILLs, and between two attempts to write a record
 
@@ -214,16 +213,6 @@ class Flock:
 
     def _signal(self, number):
         end_tree(self.pid, identity.descendants(os.getpid()), number)
-
-
-def end_tree(group, pids, number):
-    """Send a signal to a process group and to further processes; a stopped one has to go on to hear of it."""
-    for send, target in [(os.killpg, group)] + [(os.kill, pid) for pid in pids]:
-        for each in (number, signal.SIGCONT):
-            try:
-                send(target, each)
-            except (ProcessLookupError, PermissionError):
-                pass  # it has just ended, or became another user's
 
 
 def _group_exists(group):

@@ -11,15 +11,18 @@ environments/<hash>    the environment and umask that a client submitted with
 
 import contextlib
 import errno
-import fcntl
 import itertools
 import json
 import os
 import time
 
+from .choice import part
+
+machine = part("machine")
 FORMAT = "1"
 MARK = "PYBATCH_ASYNC_TASK"  # variable that tells which task a process belongs to
-_KINDS = ("jobs", "tasks", "ended", "cancels", "revoked", "environments", "tmp")
+RUNNING, LOST = "RUNNING", "LOST"  # what a shepherd reports: it started the task; somebody else has
+_KINDS = ("jobs", "tasks", "ended", "cancels", "revoked", "environments") + machine.KINDS + ("tmp",)
 _numbers = itertools.count()
 
 
@@ -43,7 +46,7 @@ def home():
 
 
 def host_name():
-    return os.uname().nodename or "localhost"
+    return machine.host_name()
 
 
 def absolute(directory, base):
@@ -59,8 +62,7 @@ def absolute(directory, base):
 
 def default_root():
     """Return where the state of this user on this host lies; homes may be shared between hosts."""
-    base = os.environb.get(b"XDG_STATE_HOME") or os.path.join(home(), b".local", b"state")
-    return os.path.join(base, b"pybatch_async", raw("nobatch-" + host_name()))
+    return os.path.join(machine.state_base(home()), b"pybatch_async", raw("nobatch-" + host_name()))
 
 
 class Store:
@@ -109,7 +111,7 @@ class Store:
     def lock(self):
         """Hold off every other client while jobs come into being."""
         with open(self.path("lock"), "ab") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX)
+            machine.lock(file)
             yield
 
     def names(self, kind):
@@ -118,7 +120,7 @@ class Store:
     def put(self, kind, name, content):
         """Write a record, in place of one that is there."""
         temporary = self._temporary(content)
-        os.rename(temporary, self.path(kind, name))
+        machine.replace(temporary, self.path(kind, name))
 
     def claim(self, kind, name, line):
         """Begin a record, of lines of JSON, unless there is one.
@@ -127,7 +129,7 @@ class Store:
         """
         path = self.path(kind, name)
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | machine.BINARY, 0o600)
         except FileExistsError:
             return None
         try:
@@ -155,7 +157,7 @@ class Store:
 
     def remove(self, kind, name):
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path(kind, name))
+            machine.remove(self.path(kind, name))
 
     def task(self, name, index):
         """Return what is recorded of a task; None while it was not started, {} while its record begins."""
@@ -182,7 +184,7 @@ class Store:
 
     def _temporary(self, content):
         path = self.path("tmp", "%d.%d" % (os.getpid(), next(_numbers)))
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | machine.BINARY, 0o600)
         try:
             _write(descriptor, content)
         except OSError:

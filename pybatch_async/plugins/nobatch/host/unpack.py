@@ -6,23 +6,25 @@ import os
 import shutil
 import tarfile
 
-from .store import Refused, home, raw, text
+from .store import Refused, home, machine, raw, text
 
 END = ".pybatch_async.end"  # the client's last member; where it is missing, the archive did not arrive whole
 PART = b".pybatch_async.part."  # how names of unfinished files begin
 
 
 class Unpacker:
-    """Unpack an archive of members below "rel/", "home/", "abs/" and "blobs/".
+    """Unpack an archive of members below "rel/", "home/", "abs/", "blobs/" and the names of further roots.
 
     :param base: where relative paths start.
     :param places: the work directories, absolute.
     :param done: those whose job exists already, and whose files must stay as they are.
     :param scratch: directory for the blobs, not there yet.
+    :param roots: further directories, by name.
     """
 
-    def __init__(self, base, places, done, scratch):
+    def __init__(self, base, places, done, scratch, roots):
         self.roots = {b"rel": base, b"home": home(), b"abs": b"/", b"blobs": scratch}
+        self.roots.update(roots)
         self.places = set(places)
         self.done = set(done)
         self.scratch = scratch
@@ -77,11 +79,12 @@ class Unpacker:
         if place in self.done or place in self.failures:
             return
         with self._blame(place):
+            machine.check_name(member.name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             _write(archive, member, path)
 
     def _owner(self, path):
-        while path not in self.places and path != b"/":
+        while path not in self.places and path != os.path.dirname(path):
             path = os.path.dirname(path)
         return path
 
@@ -98,7 +101,7 @@ class Unpacker:
 def _write(archive, member, path):
     if member.isdir():
         os.makedirs(path, exist_ok=True)
-        os.chmod(path, member.mode | 0o700)
+        machine.set_mode(path, member.mode | 0o700)
     elif member.issym():
         _replace(path, lambda part: os.symlink(raw(member.linkname), part))
     elif member.isreg():
@@ -108,7 +111,7 @@ def _write(archive, member, path):
 def _copy_out(archive, member, part):
     with open(part, "wb") as file:
         shutil.copyfileobj(archive.extractfile(member), file, 1 << 18)
-        os.fchmod(file.fileno(), member.mode)
+        machine.set_mode(part, member.mode)
     os.utime(part, (member.mtime, member.mtime))
 
 
@@ -117,7 +120,7 @@ def _replace(path, make):
     part = os.path.join(os.path.dirname(path), PART + b"%d" % os.getpid())
     try:
         make(part)
-        os.rename(part, path)
+        machine.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(part)

@@ -7,7 +7,6 @@ import copy
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,6 +43,7 @@ _CONNECTION_KINDS = {
 _COUNTS = ("nodes", "ntasks", "cpus_per_task", "max_simul_jobs")
 _DEPENDENCY = re.compile(r"[\w:+,?-]*", re.ASCII)  # "" stands for a job dumped before its submission
 _NAME = re.compile(r"[^-\s\0][^\s\0]*")
+_BLANK = LaunchParameters(["true"], "w")
 Params = TypeVar("Params", LaunchParameters, ConnectionParameters)
 
 
@@ -54,7 +54,7 @@ def check_launch(params: LaunchParameters) -> None:
     """
     if not isinstance(params, LaunchParameters):
         raise ConfigurationError(f"A job is described by LaunchParameters, not by {params!r}.")
-    sound, faults = _kinds_kept(params, LaunchParameters(["true"], "w"), _LAUNCH_KINDS)
+    sound, faults = _kinds_kept(params, _BLANK, _LAUNCH_KINDS)
     _raise_all("The parameters of the job are wrong", [*faults, *_launch_faults(sound)])
 
 
@@ -69,19 +69,13 @@ def check_connection(params: ConnectionParameters) -> None:
     _raise_all("The parameters of the connection are wrong", [*faults, *_connection_faults(sound)])
 
 
-def set_fields(params: LaunchParameters) -> set[str]:
-    """Name the fields that hold something else than their default."""
-    blank = LaunchParameters([], "")
-    return {item.name for item in fields(params) if getattr(params, item.name) != getattr(blank, item.name)}
-
-
 def refuse_fields(params: LaunchParameters, refused: Mapping[str, str], plugin: str) -> None:
     """Refuse fields that a plugin can not honour.
 
     :param refused: name of each such field, and why.
     :raises ConfigurationError: naming each one that is set.
     """
-    found = sorted(set_fields(params) & refused.keys())
+    found = sorted(name for name in refused if getattr(params, name) != getattr(_BLANK, name))
     _raise_all(f"The plugin {plugin!r} can not honour", [f"{name}: {refused[name]}" for name in found])
 
 

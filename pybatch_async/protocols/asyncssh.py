@@ -78,7 +78,8 @@ class AsyncsshProtocol(RemoteProtocol):
         AsyncsshProtocol.__init__(self, state["params"])
 
     async def aclose(self) -> None:
-        """Close the connections of the running loop; the next use opens new ones."""
+        """End what runs in the running loop, and close its connections; the next use opens new ones."""
+        await super().aclose()
         connections = self._pools.pop(id(asyncio.get_running_loop()), None)
         if connections is not None:
             await connections.aclose()

@@ -21,7 +21,8 @@ _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKe
 class LocalProtocol(RemoteProtocol):
     """Run commands and copy files on this machine.
 
-    There is one instance of it. Relative paths start at the current directory.
+    There is one instance of it, so leaving an `async with` leaves alone what others run; `aclose` ends it, as for every
+    protocol. Relative paths start at the current directory.
     """
 
     _only: ClassVar[Any]
@@ -37,6 +38,9 @@ class LocalProtocol(RemoteProtocol):
     def host(self) -> str:
         """The host's name, as error messages give it."""
         return "localhost"
+
+    async def __aexit__(self, *_: object) -> None:
+        """Leave everything as it is: nothing is open, and what runs may be somebody else's."""
 
     def __repr__(self) -> str:
         return "LocalProtocol()"

@@ -19,6 +19,7 @@ from .files.copying import Receiver, batches, check_entries, check_path, expecte
 from .files.placing import Target, find_target
 from .files.transfer_errors import is_harmless, raise_for
 from .framing import Frame, new_mark
+from .running import Closed, end_all, ended_with
 from .streams import Completed as Completed
 from .streams import Sink as Sink
 from .streams import Source as Source
@@ -73,7 +74,7 @@ class RemoteProtocol(ABC):
         seconds = self.command_timeout if timeout is None else timeout
         if not is_duration(seconds) or not seconds:
             raise ConfigurationError(f"The timeout of a command is a number of seconds above 0, not {timeout!r}.")
-        done = await self._execute(argv, input=data, output=None, timeout=seconds, repeatable=False)
+        done = await self._guarded(argv, data, None, seconds, repeatable=False)
         stdout, stderr = _text(done.stdout), _text(done.stderr)
         if done.returncode != 0:
             raise CommandFailed(argv, self.host, done.returncode, stdout, stderr)
@@ -148,7 +149,7 @@ class RemoteProtocol(ABC):
         for attempt in range(_ATTEMPTS):
             try:
                 return await self._download_once(entries, target)
-            except (AuthenticationFailed, HostKeyUnknown):
+            except (AuthenticationFailed, HostKeyUnknown, Closed):
                 raise
             except ConnectionFailed:
                 if attempt == _ATTEMPTS - 1:
@@ -163,8 +164,12 @@ class RemoteProtocol(ABC):
                 self._check("download", entries, mark, done)
             await receiver.finish()
 
-    async def aclose(self) -> None:  # noqa: B027 - what holds nothing open has nothing to close
-        """Close what is open; the next use opens it again."""
+    async def aclose(self) -> None:
+        """End what runs in this event loop, and close what is open; the next use opens it again.
+
+        Commands and copies under way end as cancelled ones do, on the host as well, and raise ConnectionFailed here.
+        """
+        await end_all(self)
 
     async def __aenter__(self) -> Self:
         return self
@@ -179,10 +184,13 @@ class RemoteProtocol(ABC):
     ) -> Completed:
         argv = ["/bin/sh", "-c", script, "sh", mark, *arguments]
         check_argv(argv)
-        is_repeatable = output is None
-        return await self._execute(
-            argv, input=input, output=output, timeout=self.command_timeout, repeatable=is_repeatable
-        )
+        return await self._guarded(argv, input, output, self.command_timeout, repeatable=output is None)
+
+    async def _guarded(
+        self, argv: Sequence[str], input: Source, output: Sink | None, timeout: float, *, repeatable: bool
+    ) -> Completed:
+        async with ended_with(self, f"runs {argv[0]!r} on {self.host}"):
+            return await self._execute(argv, input=input, output=output, timeout=timeout, repeatable=repeatable)
 
     def _check(self, operation: str, paths: Sequence[str], mark: str, done: Completed) -> None:
         raise_for(operation, self.host, paths, mark, done.returncode, _text(done.stderr))

@@ -79,7 +79,11 @@ class SshProtocol(RemoteProtocol):
         SshProtocol.__init__(self, state["params"], multiplex=state["multiplex"])
 
     async def aclose(self) -> None:
-        """End the shared login and what runs over it; the next use logs in again."""
+        """End what runs in this event loop, and the shared login; the next use logs in again."""
+        await super().aclose()
+        await self._close_master()
+
+    async def _close_master(self) -> None:
         master, self._master = self._master, None
         if master is not None:
             await in_thread(master.close)
@@ -133,7 +137,7 @@ class SshProtocol(RemoteProtocol):
         return await self._present_turns().dialling.join()
 
     async def _dial(self) -> Master | None:
-        await self.aclose()
+        await self._close_master()
         try:
             self._master = await dial(self.params)
         except NotShared:

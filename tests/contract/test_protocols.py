@@ -265,6 +265,67 @@ async def test_cancelling_ends_a_command(protocol: RemoteProtocol, there: Path) 
     await gone(int((there / "pid").read_text()))
 
 
+STUBBORN = "trap '' TERM; touch {}/pid.$$; while :; do sleep 0.1; done"
+
+
+async def test_closing_ends_what_runs_here_and_on_the_host(protocol: RemoteProtocol, there: Path) -> None:
+    script = f"touch {there}/pid.$$; exec sleep 1000"
+    running = [asyncio.create_task(protocol.run(["sh", "-c", script])) for _ in range(30)]
+    await until(lambda: os.listdir(there))
+    async with asyncio.timeout(15):
+        await protocol.aclose()
+    ends = await asyncio.gather(*running, return_exceptions=True)
+    assert all(isinstance(end, pb.ConnectionFailed) for end in ends), ends
+    assert "closed meanwhile" in str(ends[0]) and protocol.host in str(ends[0])
+    for started in os.listdir(there):
+        await gone(int(started.removeprefix("pid.")))
+    assert await protocol.run(["echo", "again"]) == "again\n"
+
+
+async def test_closing_ends_a_command_that_ignores_term(protocol: RemoteProtocol, there: Path) -> None:
+    running = asyncio.create_task(protocol.run(["sh", "-c", STUBBORN.format(there)]))
+    await until(lambda: os.listdir(there))
+    async with asyncio.timeout(15):
+        await protocol.aclose()
+    with pytest.raises(pb.ConnectionFailed, match="closed meanwhile"):
+        await running
+    (started,) = os.listdir(there)
+    await gone(int(started.removeprefix("pid.")))
+
+
+async def test_closing_ends_a_copy_for_good(protocol: RemoteProtocol, there: Path, here: Path) -> None:
+    await protocol.run(["truncate", "-s", "1G", f"{there}/large"])
+    copying = asyncio.create_task(protocol.download([f"{there}/large"], here))
+    await until(lambda: any(path.stat().st_size for path in here.rglob("large")))
+    await protocol.aclose()
+    with pytest.raises(pb.ConnectionFailed, match="closed meanwhile"):
+        await copying
+    assert not os.listdir(here)
+
+
+async def test_leaving_a_block_of_the_local_protocol_leaves_alone_what_others_run() -> None:
+    others = asyncio.create_task(LocalProtocol().run(["sh", "-c", "read line; echo $line"], input=later()))
+    async with LocalProtocol() as protocol:
+        await protocol.run(["true"])
+    assert await others == "went on\n"
+
+
+async def later() -> AsyncIterator[bytes]:
+    yield b"went "
+    await asyncio.sleep(0.3)
+    yield b"on\n"
+
+
+async def test_cancelling_ends_a_command_that_ignores_term(protocol: RemoteProtocol, there: Path) -> None:
+    running = asyncio.create_task(protocol.run(["sh", "-c", STUBBORN.format(there)]))
+    await until(lambda: os.listdir(there))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    (started,) = os.listdir(there)
+    await gone(int(started.removeprefix("pid.")))
+
+
 async def gone(pid: int) -> None:
     await until(lambda: not os.path.exists(f"/proc/{pid}"))
 

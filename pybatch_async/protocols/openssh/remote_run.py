@@ -21,13 +21,20 @@ from .errors import Failure
 SSH_FAILED = 255
 # `exec` in a subshell: a program of that name is run, never the shell's own echo. One line without "!" and "\".
 _WRAPPER = 'm=$1; shift; echo "$m"; echo "$m" >&2; (exec "$@"); s=$?; echo "$m $s" >&2; exit $s'
-# Ends what carries a mark on its command line (given in halves, so that this script does not find itself).
+# Ends the process groups of what carries a mark on its command line (given in halves, so that this script does not find
+# itself): TERM, and KILL for those that are still there after two or three seconds.
 _KILLER = (
-    'm=$1$2; seen=" "; for f in $(grep -la "$m" /proc/[0-9]*/cmdline 2>/dev/null); do '
-    'read -r line 2>/dev/null <"${f%/cmdline}/stat" || continue; set -- ${line##*) }; '
-    'case $seen in *" $3 "*) ;; *) seen="$seen$3 "; kill -s TERM -- "-$3" 2>/dev/null ;; esac; done; '
-    "test -e /proc/self/stat || ps -A -o pgid= -o args= | while read -r g line; do "
-    'case $line in *"$m"*) kill -s TERM -- "-$g" 2>/dev/null ;; esac; done; exit 0'
+    "m=$1$2; found() { if test -e /proc/self/stat; then "
+    'for f in $(grep -la "$m" /proc/[0-9]*/cmdline 2>/dev/null); do '
+    'read -r line 2>/dev/null <"${f%/cmdline}/stat" || continue; set -- ${line##*) }; echo "$3"; done; '
+    'else ps -A -o pgid= -o args= | while read -r g line; do case $line in *"$m"*) echo "$g" ;; esac; done; fi; }; '
+    'alive() { if test -e /proc/self/stat; then grep -qs ") [^ZX] [0-9]* $1 " /proc/[0-9]*/stat; '
+    'else kill -s 0 -- "-$1" 2>/dev/null; fi; }; '
+    'left=$(found | sort -u); for g in $left; do kill -s TERM -- "-$g" 2>/dev/null; done; '
+    "for pause in 0.05 0.1 0.2 0.4 1 1; do "
+    'groups=$left; left=; for g in $groups; do alive "$g" && left="$left $g"; done; '
+    'test -n "$left" || exit 0; sleep "$pause" 2>/dev/null || sleep 1; done; '
+    'for g in $left; do kill -s KILL -- "-$g" 2>/dev/null; done; exit 0'
 )
 
 

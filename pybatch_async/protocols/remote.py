@@ -12,7 +12,7 @@ from typing import Self
 from ..errors import AuthenticationFailed, CommandFailed, ConfigurationError, ConnectionFailed, HostKeyUnknown
 from ..interfaces import Input
 from ..kinds import is_duration
-from ..quoting import check_argv, check_encodable
+from ..quoting import PlainCommand, check_argv, check_encodable
 from .archive import tar_stream
 from .files import scripts
 from .files.copying import Receiver, batches, check_entries, check_path, expected_names, packed_entries
@@ -70,7 +70,8 @@ class RemoteProtocol(ABC):
         :raises ConnectionFailed: the host was not reached, or the connection was lost.
         """
         check_argv(command)
-        argv, data = list(command), _source(input)
+        argv = command if isinstance(command, PlainCommand) else list(command)
+        data = _source(input)
         seconds = self.command_timeout if timeout is None else timeout
         if not is_duration(seconds) or not seconds:
             raise ConfigurationError(f"The timeout of a command is a number of seconds above 0, not {timeout!r}.")
@@ -79,6 +80,16 @@ class RemoteProtocol(ABC):
         if done.returncode != 0:
             raise CommandFailed(argv, self.host, done.returncode, stdout, stderr)
         return stdout
+
+    async def pipe(self, command: Sequence[str], input: bytes, output: Sink) -> Completed:
+        """Run a command and hand on its output as it comes, for those who copy files in a way of their own.
+
+        :returns: how it ended, whatever its exit code.
+        :raises CommandTimedOut: it did not end in time.
+        :raises ConnectionFailed: the host was not reached, or the connection was lost.
+        """
+        check_argv(command)
+        return await self._guarded(command, input, output, self.command_timeout, repeatable=False)
 
     async def read(self, remote_path: str) -> str:
         """Return the text of a file of the host; bytes that are no UTF-8 are replaced.

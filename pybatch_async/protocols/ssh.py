@@ -18,7 +18,7 @@ from ..validation import check_connection
 from .framing import new_mark
 from .openssh.errors import explain, is_not_shared
 from .openssh.gate import Gate
-from .openssh.login import NotShared, answering, dial
+from .openssh.login import NotShared, answering, check, dial
 from .openssh.master import Master
 from .openssh.options import login_argv, shared_argv
 from .openssh.private import log_path, make_private_directory, read_log, remove_directory
@@ -47,7 +47,8 @@ class SshProtocol(RemoteProtocol):
 
     One login serves all operations (ControlMaster), as many at a time as max_sessions and the host allow; where it can
     not be shared, each operation logs in, as many at a time as max_connections says. A command that a signal ended
-    gives 128 and the signal's number as its exit code, as in a shell.
+    gives 128 and the signal's number as its exit code, as in a shell: ssh tells no signals, and a shell on the host can
+    not tell one from a program that ends with such a code.
 
     :param params: how to reach the host and log in.
     :param multiplex: share one login; False logs in for each operation.
@@ -168,7 +169,7 @@ class SshProtocol(RemoteProtocol):
         return shared_argv(self.params, master.control_path)
 
     async def _run_alone(self, run: RemoteRun, input: Source, output: Sink | None) -> Completed:
-        check_connection(self.params)
+        await check(self.params)
         directory = await acquired(make_private_directory, remove_directory)
         try:
             async with asyncio.timeout(None) as no_deadline, answering(self.params, directory, no_deadline) as answers:

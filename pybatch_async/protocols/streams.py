@@ -17,7 +17,8 @@ Source = bytes | AsyncIterable[bytes] | Callable[[], AsyncIterable[bytes]] | Non
 class Completed:
     """Hold how a command ended.
 
-    :param returncode: exit code, negative for a signal; None only where the channel was lost.
+    :param returncode: exit code, negative for a signal (through the ssh program, 128 and its number); None only where
+        the channel was lost.
     :param stdout: its standard output; empty where a sink took it.
     :param stderr: its standard error, at least the last part.
     """

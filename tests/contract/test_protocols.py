@@ -34,6 +34,7 @@ OVER_SSH: dict[str, Callable[[pb.ConnectionParameters], RemoteProtocol]] = {
     "ssh": SshProtocol,
     "asyncssh": AsyncsshProtocol,
 }
+LOGINS = OVER_SSH | {"ssh without sharing": lambda params: SshProtocol(params, multiplex=False)}
 SLOW = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -172,6 +173,12 @@ async def test_command_that_fails_tells_all(protocol: RemoteProtocol) -> None:
     assert error.host == protocol.host
     assert error.argv == ["sh", "-c", "echo out; echo err >&2; exit 3"]
     assert "err" in str(error) and protocol.host in str(error)
+
+
+async def test_signal_that_ends_a_command_is_told(protocol: RemoteProtocol) -> None:
+    with pytest.raises(pb.CommandFailed) as failure:
+        await protocol.run(["sh", "-c", "kill -9 $$"])
+    assert failure.value.returncode == (128 + 9 if isinstance(protocol, SshProtocol) else -9)
 
 
 async def test_missing_program_is_a_failed_command(protocol: RemoteProtocol) -> None:
@@ -407,6 +414,17 @@ async def all_arguments_arrive(protocol: RemoteProtocol) -> None:
     await asyncio.to_thread(arrive)
 
 
+# Keys
+
+
+@pytest.mark.parametrize("kind", LOGINS)
+async def test_missing_key_is_named_before_anything_is_sent(kind: str, sshd_bare: Sshd, tmp_path: Path) -> None:
+    keys = [sshd_bare.client_key, tmp_path / "no_key"]
+    protocol = LOGINS[kind](connection_to(sshd_bare, client_keys=keys, port=1))  # where nobody listens
+    with pytest.raises(pb.ConfigurationError, match="client_keys: .*no_key' can not be read"):
+        await protocol.run(["true"])
+
+
 # Questions
 
 
@@ -420,9 +438,6 @@ async def not_decoded(question: str) -> Any:
 
 def plain(question: str) -> str:
     return "secret"
-
-
-LOGINS = OVER_SSH | {"ssh without sharing": lambda params: SshProtocol(params, multiplex=False)}
 
 
 @pytest.mark.parametrize(

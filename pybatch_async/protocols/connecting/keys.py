@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncssh
 
 from ...errors import ConfigurationError
+from ..key_files import found_keys
 
 _USUAL = ("id_ed25519_sk", "id_ecdsa_sk", "id_ed25519", "id_ecdsa", "id_rsa")
 
@@ -38,7 +39,7 @@ def find_keys(explicit: Sequence[str | Path] | None, configured: Sequence[str]) 
     if explicit is None:
         usual = configured or [f"~/.ssh/{name}" for name in _USUAL]
         return KeyFiles(None, [path for name in usual if _is_encrypted(path := Path(name).expanduser())], ())
-    paths = [Path(name).expanduser() for name in explicit]
+    paths = found_keys(explicit)
     for path in paths:
         _check(path)
     encrypted = [path for path in paths if _is_encrypted(path)]

@@ -12,6 +12,7 @@ from pathlib import Path
 from ...errors import AuthenticationFailed, ConfigurationError, ConnectionFailed
 from ...parameters import ConnectionParameters
 from ...validation import check_connection
+from ..key_files import found_keys
 from ..process import run_process
 from ..waiting import acquired, in_thread, pauses, resting, to_the_end
 from .askpass import Askpass
@@ -40,7 +41,7 @@ async def dial(params: ConnectionParameters) -> Master:
     :raises ConnectionFailed: the host was not reached, or refused the login.
     :raises NotShared: others can not use the connection.
     """
-    check_connection(params)
+    await check(params)
     loop = asyncio.get_running_loop()
     give_up = loop.time() + params.connect_timeout
     for pause in pauses(0.2, 5.0):
@@ -51,6 +52,15 @@ async def dial(params: ConnectionParameters) -> Master:
                 raise failed.failure.error from failed.failure.error.__cause__
         await asyncio.sleep(pause)
     raise AssertionError("pauses() has no end")
+
+
+async def check(params: ConnectionParameters) -> None:
+    """Refuse parameters that no login could be made with.
+
+    :raises ConfigurationError: naming what is wrong.
+    """
+    check_connection(params)
+    await in_thread(found_keys, params.client_keys or ())
 
 
 async def _dial_once(params: ConnectionParameters) -> Master:

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from enum import Enum
 
-from ...quoting import command_line
+from ...quoting import PlainCommand, command_line
 from ..framing import Frame
 from ..process import run_process
 from ..streams import Completed, Sink, Source, Tail, is_reopenable, opened
@@ -79,11 +79,16 @@ class RemoteRun:
             if payload:
                 await deliver(payload)
 
-        line = command_line(["/bin/sh", "-c", _WRAPPER, "sh", self.mark, *self._argv])
+        line = self._line()
         source = input if is_reopenable(input) else self._when_started(input)
         self.was_launched = True
         done = await run_process([*ssh, line], input=source, output=take, env=env)
         return self._judged(done, kept.value)
+
+    def _line(self) -> str:
+        if isinstance(self._argv, PlainCommand):
+            return self._argv.line(self.mark)
+        return command_line(["/bin/sh", "-c", _WRAPPER, "sh", self.mark, *self._argv])
 
     async def _when_started(self, source: Source) -> AsyncIterator[bytes]:
         # A stream that can be read only once is not begun before it is sure that the command reads it.

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .errors import ConfigurationError
 
@@ -18,6 +18,31 @@ _DIFFERS_BETWEEN_SHELLS = re.compile(r"[^\x20-\x7e]|[!\\]")
 _BARE = re.compile(r"[A-Za-z0-9_/.,:+-]+", re.ASCII)
 _PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\!")  # alike between single quotes everywhere
 _REBUILD = 'eval "exec $(printf %b "$1")"'
+_WORD = re.compile(r"[A-Za-z0-9_.:/\\+~-]+", re.ASCII)  # alike in cmd.exe and PowerShell too, where it is no quote
+
+
+class PlainCommand(list[str]):
+    """An argument list for a host whose shell may be cmd.exe or PowerShell: words that need no quoting anywhere.
+
+    Nothing can be put around it there, so its program is given the mark that frames an answer as one more argument.
+    It prints a line with the mark before its output, and one with the mark and its exit code, with a space between
+    them, at the end of standard error.
+
+    :raises ConfigurationError: a word would need quoting.
+    """
+
+    def __init__(self, words: Iterable[str]) -> None:
+        super().__init__(words)
+        for word in self:
+            if not _WORD.fullmatch(word):
+                raise ConfigurationError(
+                    f"{word!r} would need quotes, which cmd.exe and PowerShell read in different ways: use letters, "
+                    f"digits and _ . : / \\ + ~ - only."
+                )
+
+    def line(self, mark: str) -> str:
+        """Return the command line, whatever the shell."""
+        return " ".join([*self, mark])
 
 
 def command_line(argv: Sequence[str]) -> str:
@@ -39,6 +64,8 @@ def framed_line(argv: Sequence[str], mark: str) -> str:
     :param mark: a random word of letters and digits.
     :raises ConfigurationError: as for `command_line`.
     """
+    if isinstance(argv, PlainCommand):
+        return argv.line(mark)
     return _checked(f"echo {mark};{_line(argv)}", argv)
 
 

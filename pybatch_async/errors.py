@@ -38,8 +38,8 @@ class CommandFailed(PybatchException):
 
     :param argv: the command and its arguments.
     :param host: where it ran.
-    :param returncode: its exit code; None when the host did not tell; negative for a signal (through SshProtocol, 128 and
-        the signal's number).
+    :param returncode: its exit code; None when the host did not tell; negative for a signal (through SshProtocol, 128
+        and the signal's number).
     :param stdout: its standard output, as far as it came.
     :param stderr: its standard error, as far as it came.
     """

@@ -425,6 +425,64 @@ async def test_missing_key_is_named_before_anything_is_sent(kind: str, sshd_bare
         await protocol.run(["true"])
 
 
+# What goes wrong with a login
+
+
+async def refusal(kind: str, params: pb.ConnectionParameters, expected: type[pb.PybatchException]) -> str:
+    """Return what is said of a login that fails."""
+    with pytest.raises(expected) as failure:
+        await LOGINS[kind](params).run(["true"])
+    return str(failure.value)
+
+
+@pytest.mark.parametrize("kind", LOGINS)
+async def test_a_name_nobody_knows_is_told(kind: str, sshd_bare: Sshd) -> None:
+    text = await refusal(kind, connection_to(sshd_bare, host="no-such.invalid"), pb.HostUnreachable)
+    assert text.startswith("The name no-such.invalid is not known here: ")
+    assert text.endswith(". Check its spelling and the network.")
+
+
+@pytest.mark.parametrize("kind", LOGINS)
+async def test_a_port_that_nobody_listens_on_is_told(kind: str, sshd_bare: Sshd) -> None:
+    text = await refusal(kind, connection_to(sshd_bare, port=1), pb.HostUnreachable)
+    assert text == "127.0.0.1 (port 1) refuses connections: no ssh server listens there. Check host and port."
+
+
+@pytest.mark.parametrize("kind", LOGINS)
+async def test_a_jump_host_that_does_not_reach_the_host_is_told(
+    kind: str, sshd_bare: Sshd, make_sshd: MakeSshd
+) -> None:
+    gate = make_sshd()
+    jump = f"{gate.user}@127.0.0.1:{gate.port}"
+    async with asyncio.timeout(10):
+        text = await refusal(kind, connection_to(sshd_bare, port=1, proxy_jump=jump), pb.HostUnreachable)
+    assert text.startswith("127.0.0.1 (port 1) was not reached through the jump host, which said: ")
+    assert "refused" in text
+
+
+@pytest.mark.parametrize("kind", LOGINS)
+async def test_a_refused_login_is_told(kind: str, sshd_bare: Sshd) -> None:
+    text = await refusal(kind, connection_to(sshd_bare, user="nobody-here"), pb.AuthenticationFailed)
+    assert text.startswith(f"127.0.0.1 (port {sshd_bare.port}) refused the login of nobody-here@127.0.0.1 (tried: ")
+    assert text.endswith(
+        ". Check the user name and what you log in with; a refused login is not tried again by itself."
+    )
+
+
+@pytest.mark.parametrize("kind", LOGINS)
+async def test_an_unknown_host_key_is_told(kind: str, make_sshd: MakeSshd, here: Path) -> None:
+    server = make_sshd(own_host_key=True)
+    (here / "none").touch()
+    text = await refusal(kind, connection_to(server, known_hosts=here / "none"), pb.HostKeyUnknown)
+    assert text.startswith(f"The host key of 127.0.0.1 (port {server.port}) is unknown: it shows ssh-ed25519 SHA256:")
+    assert text.endswith(f", then run: ssh-keyscan -p {server.port} 127.0.0.1 >> {here}/none")
+    text = await refusal(kind, connection_to(server), pb.HostKeyUnknown)
+    assert text.startswith(f"The host key of 127.0.0.1 (port {server.port}) HAS CHANGED: ")
+    (here / "none").write_text(f"@revoked * {server.host_public_key}\n")
+    text = await refusal(kind, connection_to(server, known_hosts=here / "none"), pb.HostKeyUnknown)
+    assert text.startswith(f"The host key of 127.0.0.1 (port {server.port}) is marked as revoked")
+
+
 # Questions
 
 

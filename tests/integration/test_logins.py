@@ -374,11 +374,6 @@ async def test_two_jump_hosts_of_the_parameters(sshd_bare: Sshd, gateway: Sshd, 
     assert all("Accepted publickey" in server.log.read_text() for server in (gateway, second))
 
 
-async def test_a_jump_host_that_can_not_reach_the_host_is_told(sshd_bare: Sshd, gateway: Sshd) -> None:
-    with pytest.raises(ConnectionFailed, match="not reached through the jump host"):
-        await says_hello(connection_to(sshd_bare, port=1, proxy_jump=f"{gateway.user}@127.0.0.1:{gateway.port}"))
-
-
 async def test_the_host_key_of_a_jump_host_is_verified(sshd_bare: Sshd, make_sshd: MakeSshd) -> None:
     gateway = make_sshd(own_host_key=True)
     with pytest.raises(HostKeyUnknown, match=str(gateway.port)):
@@ -418,16 +413,6 @@ async def test_every_login_shell_runs_the_same_command(role: str, accounts: Acco
 
 
 # Hosts that can not be reached
-
-
-async def test_a_name_nobody_knows() -> None:
-    with pytest.raises(ConnectionFailed, match="not known"):
-        await says_hello(ConnectionParameters("no-such-host.invalid", config=False))
-
-
-async def test_nothing_listens_there(sshd_bare: Sshd) -> None:
-    with pytest.raises(ConnectionFailed, match="no ssh server listens"):
-        await says_hello(connection_to(sshd_bare, port=1))
 
 
 async def test_a_server_that_never_answers(sshd_bare: Sshd) -> None:

@@ -405,17 +405,6 @@ async def test_refused_login_names_the_user_and_the_methods(sshd_bare: Sshd) -> 
     assert "tried: publickey" in text
 
 
-async def test_refused_connection_says_what_to_check(sshd_bare: Sshd) -> None:
-    text = await failure_of(connection_to(sshd_bare, port=1), pb.HostUnreachable)
-    assert "Connection refused" in text
-    assert "Check the name and the port" in text
-
-
-async def test_name_that_does_not_resolve_says_so(sshd_bare: Sshd) -> None:
-    text = await failure_of(connection_to(sshd_bare, host="no-such-host.invalid"), pb.HostUnreachable)
-    assert "Could not resolve hostname" in text
-
-
 async def test_silent_host_is_given_up_in_time(sshd_bare: Sshd, proxy_factory: MakeProxy) -> None:
     proxy = proxy_factory(sshd_bare.port)
     proxy.set_default(Plan(action="stall", after=0))

@@ -10,11 +10,7 @@ from dataclasses import dataclass
 import asyncssh
 
 from ...errors import AuthenticationFailed, ConfigurationError, ConnectionFailed, HostUnreachable, PybatchException
-
-_DROPPED = (
-    "dropped the connection before the login, as sshd does while too many logins are under way (MaxStartups) or for "
-    "some minutes after failed or abandoned ones (PerSourcePenalties)"
-)
+from .. import troubles
 
 
 class LoginFailed(Exception):
@@ -43,7 +39,7 @@ class Progress:
     @property
     def where(self) -> str:
         """The host, and its port where it is not ssh's."""
-        return self.host if self.port == 22 else f"{self.host} (port {self.port})"
+        return troubles.place(self.host, self.port)
 
 
 def told(error: Exception, at: Progress, methods: str) -> LoginFailed:
@@ -52,10 +48,10 @@ def told(error: Exception, at: Progress, methods: str) -> LoginFailed:
     :param methods: the kinds of login that were tried.
     """
     if isinstance(error, asyncssh.PermissionDenied) or "authentication failures" in str(error):
-        return LoginFailed(_refused(error, at, methods))
+        who = f"{at.user}@{at.host}" if at.user else ""
+        return LoginFailed(troubles.login_refused(at.where, who, methods, str(error)))
     if isinstance(error, asyncssh.ChannelOpenError):
-        text = f"{at.where} was not reached through the jump host, which said: {error.reason}. Check its name and port."
-        return LoginFailed(HostUnreachable(text))
+        return LoginFailed(troubles.not_passed_on(at.where, error.reason))
     if isinstance(error, asyncssh.ConnectionLost | ConnectionResetError | BrokenPipeError):
         # Once the login has begun it may have been judged: sshd closes on accounts that may not log in now.
         return LoginFailed(_dropped(error, at), 2 if at.has_authentication_begun else math.inf)
@@ -78,37 +74,21 @@ def prompt_failed(error: BaseException, at: Progress) -> LoginFailed:
 
 def timed_out(at: Progress, seconds: float) -> LoginFailed:
     """Tell that a login took too long."""
-    what = "the login was not finished" if at.is_connected else "there was no answer"
-    kind = ConnectionFailed if at.is_connected else HostUnreachable
-    return LoginFailed(
-        kind(
-            f"{at.where}: {what} within {seconds:g} s. Check the host, the network and any firewall, or raise "
-            f"connect_timeout."
-        )
-    )
-
-
-def _refused(error: Exception, at: Progress, methods: str) -> AuthenticationFailed:
-    user = f" for {at.user}" if at.user else ""
-    return AuthenticationFailed(
-        f"{at.where} refused the login{user} (tried: {methods}): {error}. Check the user name and what you log in "
-        f"with; a refused login is not tried again by itself."
-    )
+    if at.is_connected:
+        return LoginFailed(troubles.unfinished(at.where, seconds))
+    return LoginFailed(troubles.unanswered(at.where, f" within {seconds:g} s"))
 
 
 def _dropped(error: Exception, at: Progress) -> ConnectionFailed:
-    if at.has_authentication_begun:
-        return ConnectionFailed(f"{at.where} closed the connection during the login: {error}. Try again.")
-    return ConnectionFailed(f"{at.where} {_DROPPED}: {error}. Wait some minutes, then try again.")
+    tell = troubles.broken_off if at.has_authentication_begun else troubles.dropped
+    return tell(at.where, str(error))
 
 
 def _unreached(error: OSError, at: Progress) -> HostUnreachable:
     if isinstance(error, socket.gaierror):
-        text = f"The name {at.host} is not known here: {error.strerror}. Check its spelling and the network."
-    elif isinstance(error, ConnectionRefusedError):
-        text = f"{at.where} refuses connections: no ssh server listens there. Check host and port."
-    elif isinstance(error, TimeoutError):
-        text = f"{at.where} did not answer. Check the host, the network and any firewall."
-    else:
-        text = f"{at.where} can not be reached: {error.strerror or error}. Check the host and the network."
-    return HostUnreachable(text)
+        return troubles.name_unknown(at.host, error.strerror or str(error))
+    if isinstance(error, ConnectionRefusedError):
+        return troubles.refused(at.where)
+    if isinstance(error, TimeoutError):
+        return troubles.unanswered(at.where)
+    return troubles.out_of_reach(at.where, error.strerror or str(error))

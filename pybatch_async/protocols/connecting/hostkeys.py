@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import asyncssh
+
+from ...errors import HostKeyUnknown
+from ..troubles import HostKey
 
 _SIGNED_WITH = {"ssh-rsa": ["rsa-sha2-512", "rsa-sha2-256"]}
 _KINDS = [
@@ -77,27 +79,18 @@ def known_hosts_files(explicit: str | Path | None, user: Sequence[str], everyone
     return [Path(name).expanduser() for name in names if str(name) != "none"]
 
 
-def unverified(known: KnownHosts, host: str, port: int, key: asyncssh.SSHKey | None, gateway: str, reason: str) -> str:
-    """Say in a sentence that a host's key is unknown or has changed, and what to run once it has been checked.
+def unverified(
+    known: KnownHosts, host: str, port: int, key: asyncssh.SSHKey | None, gateway: str, reason: str
+) -> HostKeyUnknown:
+    """Tell that a host's key is unknown or has changed, and what to run once it has been checked.
 
     :param key: what the host showed, if it came to that.
     :param gateway: the jump host before it, "" for none.
     :param reason: asyncssh's.
     """
-    if "revoked" in reason:
-        return f"The host key of {host} (port {port}) is marked as revoked in known_hosts: ask its administrators."
-    file = shlex.quote(str(known.files[0] if known.files else Path("~/.ssh/known_hosts").expanduser()))
+    file = str(known.files[0] if known.files else Path("~/.ssh/known_hosts").expanduser())
     shown = f"{key.get_algorithm()} {key.get_fingerprint()}" if key else "none of a type that known_hosts holds"
-    scan = f"ssh-keyscan -p {port} {shlex.quote(host)} >> {file}"
-    if gateway:
-        scan = f"ssh {shlex.quote(gateway)} {scan}"
-    if known.has_key:
-        return (
-            f"The host key of {host} (port {port}) HAS CHANGED: known_hosts holds another one than the one it shows, "
-            f"{shown}. Somebody may be answering in its place, or it was reinstalled: ask its administrators for the "
-            f"fingerprint and, if it is this one, run: ssh-keygen -R {shlex.quote(known.name)} -f {file} && {scan}"
-        )
-    return (
-        f"The host key of {host} (port {port}) is unknown: it shows {shown}, and known_hosts holds no key of it. "
-        f"Compare this fingerprint with the one its administrators publish, then run: {scan}"
-    )
+    trouble = HostKey(host, port, shown, file, gateway, known.name)
+    if "revoked" in reason:
+        return trouble.revoked()
+    return trouble.changed() if known.has_key else trouble.unknown()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import asyncssh
 
-from ...errors import HostKeyUnknown, PybatchException
+from ...errors import PybatchException
 from ...parameters import ConnectionParameters
 from ...targets import Target
 from .client import Client, Secrets
@@ -149,8 +149,9 @@ class _Attempt:
         is_unverified = isinstance(error, asyncssh.HostKeyNotVerifiable) or "host key algorithm" in str(error)
         if is_unverified and plan.known is not None:
             gateway = str(self.through[-1].get_extra_info("host")) if self.through else ""
-            text = unverified(plan.known, self.at.host, self.at.port, client.shown_key, gateway, str(error))
-            return LoginFailed(HostKeyUnknown(text))
+            return LoginFailed(
+                unverified(plan.known, self.at.host, self.at.port, client.shown_key, gateway, str(error))
+            )
         if client.error is not None:
             return prompt_failed(client.error, self.at)
         failed = told(error, self.at, "; ".join([self._methods(plan), *client.notes]))

@@ -16,6 +16,8 @@ from ...errors import (
     PybatchException,
 )
 from ...parameters import ConnectionParameters
+from ...targets import jump_hosts
+from .. import troubles
 
 _DENIED = re.compile(r"^(?:(\S+@\S+): )?Permission denied \(([^)]*)\)|Too many authentication failures", re.M)
 _SERVER_KEY = re.compile(r"debug1: Server host key: (\S+) (\S+)")
@@ -25,9 +27,10 @@ _NO_TICKET = re.compile(r"Ticket expired|No Kerberos credentials|credentials cac
 _CONFIGURATION = re.compile(
     r"bad configuration option|Bad owner or permissions|Can't open user config|no argument", re.I
 )
-_UNREACHED = re.compile(
-    r"^ssh: (?:connect to host .*|Could not resolve hostname .*)|^.*Connection timed out during banner exchange", re.M
-)
+_UNKNOWN_NAME = re.compile(r"^ssh: Could not resolve hostname (.+): (.+?)\r?$", re.M)
+_UNREACHED = re.compile(r"^ssh: connect to (?:host|address) (\S+) port (\d+): (.+?)\r?$", re.M)
+_SILENT = re.compile(r"^Connection to (\S+) port (\d+) timed out|^Connection timed out during banner exchange", re.M)
+_NOT_PASSED_ON = re.compile(r"^channel \d+: open failed: (.+?)\r?$", re.M)
 _DROPPED = re.compile(
     r"Connection (?:closed|reset) by|kex_exchange_identification|banner exchange|Broken pipe|Not allowed at this time"
 )
@@ -68,71 +71,72 @@ def explain(log: str, params: ConnectionParameters) -> Failure:
         return Failure(_refused(denied, log, params))
     if _CONFIGURATION.search(log):
         return Failure(ConfigurationError(f"ssh does not accept its configuration: {_last_words(log)}."))
-    if unreached := _UNREACHED.search(log):
-        words = unreached.group().strip().removeprefix("ssh: ")
-        advice = "Check the name and the port of the host, and the network (a VPN, a jump host) that leads there."
-        return Failure(HostUnreachable(f"{host} was not reached: {words}. {advice}"))
+    if unreachable := _unreachable(log, params):
+        return Failure(unreachable)
     if _DROPPED.search(log):
-        return Failure(_dropped(log, host), is_transient=_HAS_BEGUN not in log)
+        is_begun = _HAS_BEGUN in log
+        tell = troubles.broken_off if is_begun else troubles.dropped
+        return Failure(tell(_where(log, params), _last_words(log)), is_transient=not is_begun)
     words = _last_words(log) or "ssh said nothing"
-    return Failure(ConnectionFailed(f"{host} was not reached: {words}. Try `ssh -v {shlex.quote(host)}`."))
+    return Failure(ConnectionFailed(f"{host} can not be reached: {words}. Try `ssh -v {shlex.quote(host)}`."))
+
+
+def _unreachable(log: str, params: ConnectionParameters) -> HostUnreachable | None:
+    if unknown := _UNKNOWN_NAME.search(log):
+        return troubles.name_unknown(*unknown.groups())
+    if unreached := _UNREACHED.search(log):
+        host, port, why = unreached.groups()
+        where = troubles.place(host, int(port))
+        if "timed out" in why:
+            return troubles.unanswered(where)
+        return troubles.refused(where) if why == "Connection refused" else troubles.out_of_reach(where, why)
+    if refused := _NOT_PASSED_ON.search(log):
+        return troubles.not_passed_on(troubles.place(params.host, params.port or 22), refused[1])
+    if _SILENT.search(log):
+        return troubles.unanswered(_where(log, params), f" within {params.connect_timeout:g} s")
+    return None
+
+
+def _where(log: str, params: ConnectionParameters) -> str:
+    return troubles.place(*_place(log, params))
+
+
+def _place(log: str, params: ConnectionParameters) -> tuple[str, int]:
+    """Return the host, one on the way perhaps, that ssh was at last."""
+    places = _CONNECTING.findall(log) + [(host, port) for host, port, _ in _LOGGING_IN.findall(log)]
+    host, port = places[-1] if places else (params.host, params.port or 22)
+    return host, int(port)
 
 
 def _host_key(log: str, params: ConnectionParameters) -> HostKeyUnknown:
-    keys, places = (
-        _SERVER_KEY.findall(log),
-        _CONNECTING.findall(log) + [(host, port) for host, port, _ in _LOGGING_IN.findall(log)],
-    )
+    keys, (host, port) = _SERVER_KEY.findall(log), _place(log, params)
     kind, fingerprint = keys[-1] if keys else ("unknown", "unknown")
-    host, port = places[-1] if places else (params.host, str(params.port or 22))
-    name = host if port == "22" else f"[{host}]:{port}"
-    file = str(params.known_hosts or "~/.ssh/known_hosts")
-    shown = f"the key {kind} {fingerprint}"
-    if "IDENTIFICATION HAS CHANGED" in log or "Offending" in log:
-        return HostKeyUnknown(
-            f"{name} shows {shown}, which is not the one that known_hosts holds: it was set up anew, or somebody "
-            f"answers in its place. Ask its administrators; if the new key is right, run "
-            f"`ssh-keygen -R {shlex.quote(name)} -f {_path(file)}`, then add the new one."
-        )
-    scan = f"ssh-keyscan -p {port} {shlex.quote(host)}" if port != "22" else f"ssh-keyscan {shlex.quote(host)}"
-    return HostKeyUnknown(
-        f"{name} is not known: it shows {shown}, and {file} holds none for it. Compare the fingerprint with "
-        f"what its administrators publish; if it is right, run `{scan} >> {_path(file)}`."
-    )
+    hops = jump_hosts(params.proxy_jump) if params.proxy_jump and host == params.host else []
+    file, gateway = str(params.known_hosts or "~/.ssh/known_hosts"), hops[-1].host if hops else ""
+    trouble = troubles.HostKey(host, port, f"{kind} {fingerprint}", file, gateway)
+    if "REVOKED HOST KEY" in log:
+        return trouble.revoked()
+    return trouble.changed() if "IDENTIFICATION HAS CHANGED" in log or "Offending" in log else trouble.unknown()
 
 
 def _refused(denied: re.Match[str], log: str, params: ConnectionParameters) -> AuthenticationFailed:
     logins = [f"{user}@{host}" for host, _, user in _LOGGING_IN.findall(log)]
-    who = denied.group(1) or (logins[-1] if logins else params.host)
+    who = denied.group(1) or (logins[-1] if logins else "")
     tried = list(dict.fromkeys(re.findall(r"debug1: Next authentication method: (\S+)", log)))
-    text = f"{params.host} refused the login of {who} (tried: {', '.join(tried) or 'none'}"
-    text += f"; it accepts: {denied.group(2)})." if denied.group(2) else ")."
+    why = [f"it accepts {denied.group(2)}" if denied.group(2) else "too many were tried"]
     if "incorrect passphrase" in log:
-        text += " The passphrase of the key is wrong."
-    if params.gss_auth and _NO_TICKET.search(log):
-        return AuthenticationFailed(f"{text} There is no valid Kerberos ticket: run `kinit` and try again.")
+        why.append("the passphrase of the key is wrong")
     if params.gss_auth:
-        text += " If the Kerberos ticket is too old (see `klist`), run `kinit`."
-    return AuthenticationFailed(
-        f"{text} Check the user name and what you log in with; it is not tried again by itself."
-    )
-
-
-def _dropped(log: str, host: str) -> ConnectionFailed:
-    if _HAS_BEGUN in log:
-        return ConnectionFailed(f"{host} ended the connection during the login: {_last_words(log)}. Try again.")
-    return ConnectionFailed(
-        f"{host} dropped the connection before the login, as sshd does while too many logins are under way "
-        f"(MaxStartups) or for some minutes after failed ones (PerSourcePenalties): "
-        f"{_last_words(log)}. Wait and try again."
-    )
+        is_missing = _NO_TICKET.search(log)
+        why.append(
+            "there is no valid Kerberos ticket: run `kinit` and try again"
+            if is_missing
+            else "if the Kerberos ticket is too old (see `klist`), run `kinit`"
+        )
+    return troubles.login_refused(_where(log, params), who, ", ".join(tried) or "none", "; ".join(why))
 
 
 def _last_words(log: str) -> str:
     lines = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith("debug")]
     chosen = [line for line in lines if not line.startswith(("OpenSSH_", "Warning: Permanently"))]
     return "; ".join(chosen[-3:])[-1000:].rstrip(".")
-
-
-def _path(file: str) -> str:
-    return file if file.startswith("~/") else shlex.quote(file)

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ...errors import AuthenticationFailed, ConfigurationError, ConnectionFailed
+from ...errors import AuthenticationFailed, ConfigurationError
 from ...parameters import ConnectionParameters
 from ...validation import check_connection
+from .. import troubles
 from ..key_files import found_keys
 from ..process import run_process
 from ..waiting import acquired, in_thread, pauses, resting, to_the_end
@@ -78,7 +79,7 @@ async def _dial_once(params: ConnectionParameters) -> Master:
     except BaseException as error:
         await to_the_end(_discard(master, directory))
         if isinstance(error, TimeoutError) and deadline.expired():
-            raise _too_slow(params) from error
+            raise troubles.unfinished(params.host, params.connect_timeout) from error
         raise
 
 
@@ -132,10 +133,3 @@ async def _own_login(params: ConnectionParameters) -> str:
     done = await run_process(resolve_argv(params), input=None, output=None)
     settings = dict(line.split(" ", 1) for line in done.stdout.decode(errors="replace").splitlines() if " " in line)
     return f"{settings.get('user', params.user)}@{settings.get('hostname', params.host)}"
-
-
-def _too_slow(params: ConnectionParameters) -> ConnectionFailed:
-    return ConnectionFailed(
-        f"The login to {params.host} did not end within {params.connect_timeout:g} s. Check the name and the port of "
-        f"the host and the network that leads there, or raise connect_timeout."
-    )

@@ -42,6 +42,10 @@ def adopt(job: JobRecord, ticket: Ticket) -> None:
     remember(job)
 
 
+class Pending(StateUnknown):
+    """Say that what becomes of a submission takes longer to find out than the others should wait."""
+
+
 class HostQueue(ABC):
     """Gather the verbs that wait at the same moment on one host into one command each.
 
@@ -58,6 +62,7 @@ class HostQueue(ABC):
         self._protocol = ref(protocol)
         self._is_reached = False
         self._submissions = Coalescer[JobRecord, Ticket](self._submit, self.submit_bounds, _weight)
+        self._resumptions = Coalescer[JobRecord, Ticket](self._submit, self.submit_bounds, _weight)
         self._cancellations = Coalescer[tuple[JobRecord, int | None], None](self.cancel_many)
         self._poller = Poller[JobRecord, Report](self._query, lambda: self.polling, self._companions, self.may_pass)
 
@@ -89,8 +94,13 @@ class HostQueue(ABC):
         return host_name(self.protocol)
 
     async def submit(self, job: JobRecord) -> Ticket:
-        """Submit a job together with the others that wait now."""
-        return await self._submissions.ask(job)
+        """Submit a job together with the others that wait now; where its fate is open, it does not hold them up."""
+        while True:
+            line = self._resumptions if job.attempts else self._submissions
+            try:
+                return await line.ask(job)
+            except Pending:
+                continue
 
     async def cancel(self, job: JobRecord, index: int | None = None) -> None:
         """Cancel a job, or one task of it, together with the others that wait now."""

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 
 import pytest
 
-from pybatch_async import JobState, LocalProtocol, StateUnknown, SubmitFailed, submit_all
+from pybatch_async import JobState, LocalProtocol, SubmitFailed, submit_all, wait_all
 from pybatch_async.plugins.poller import Polling
+from pybatch_async.plugins.slurm.job import Job
 from pybatch_async.plugins.slurm.queue import SlurmQueue
-from tests.faults.harness import Count, make_job, report, runs
+from tests.faults.harness import Count, make_job, report, runs, until
 from tests.services.slurm import SlurmCluster
 from tests.services.workspace import program
 
@@ -30,7 +32,9 @@ case $doing in
     timeout*) echo "$failed: Socket timed out on send/recv operation" >&2; exit 1 ;;
     killed*) kill -9 $$ ;;
     silent*) exit 0 ;;
-    hang*) sleep 300 & wait ;;
+    hang*) exec sleep 300 ;;
+    slow) sleep 4; exec {real} "$@" ;;
+    late) sleep 4; echo "$failed: Invalid qos specification" >&2; exit 1 ;;
     outlives) kill -9 $PPID; sleep 3; exec {real} "$@" ;;
     unreached) echo "$failed: Unable to contact slurm controller (connect failure)" >&2; exit 1 ;;
     refused) echo "$failed: Invalid qos specification" >&2; exit 1 ;;
@@ -40,7 +44,8 @@ esac
 
 CUES = ["timeout before", "timeout after", "outlives", "unreached"]
 MORE_CUES = ["killed before", "killed after", "silent after"]
-HANGS = ["hang before", "hang after"]
+HANGS = ["slow", pytest.param("late", marks=pytest.mark.whole)]
+ENDLESS = ["hang before", "hang after"]
 
 
 @pytest.fixture
@@ -56,29 +61,31 @@ def double(tmp_path: Path, slurm: SlurmCluster, monkeypatch: pytest.MonkeyPatch)
     return directory / "cue"
 
 
-def local_queue(patience: float = 60.0) -> LocalProtocol:
+def local_queue() -> LocalProtocol:
     """Reach this machine, with a queue that makes up its mind soon."""
     protocol = LocalProtocol()
     queue = SlurmQueue.of(protocol)
-    queue.settling, queue.patience, queue.polling = 1.5, patience, Polling(shortest=0.3, longest=1.0)
+    queue.settling, queue.patience, queue.polling = 1.5, 60.0, Polling(shortest=0.3, longest=1.0)
     return protocol
 
 
-async def submit_once(cue: Path, slurm: SlurmCluster, doing: str, patience: float = 60.0) -> str:
+async def submit_once(cue: Path, slurm: SlurmCluster, doing: str) -> str:
     """Submit three jobs of which one meets a misbehaving sbatch; return the figures."""
     started = time.monotonic()
-    protocol = local_queue(patience)
+    protocol = local_queue()
     await asyncio.to_thread(cue.write_text, doing)
     jobs = [make_job(protocol, cue.parent.parent / f"job{number}") for number in range(3)]
-    for outcome in await submit_all(jobs):
-        assert outcome is None or "hang" in doing and isinstance(outcome, StateUnknown | SubmitFailed), outcome
-    await asyncio.gather(*(job.submit() for job in jobs))
-    took = time.monotonic() - started
-    assert [await job.wait() for job in jobs] == [JobState.FINISHED] * 3
+    assert await submit_all(jobs) == [None, None, None]
+    return f"{await count_runs(slurm, jobs)}, settled in {time.monotonic() - started:.1f} s"
+
+
+async def count_runs(slurm: SlurmCluster, jobs: list[Job]) -> Count:
+    """Check that each job exists once and runs once."""
+    assert await wait_all(jobs) == [JobState.FINISHED] * len(jobs)
     count = await asyncio.to_thread(Count, slurm, jobs)
     assert count.is_exact, count
-    assert [runs(Path(job.directory)) for job in jobs] == [1, 1, 1]
-    return f"{count}, settled in {took:.1f} s"
+    assert [runs(Path(job.directory)) for job in jobs] == [1] * len(jobs)
+    return count
 
 
 @pytest.mark.parametrize("doing", [*CUES, *(pytest.param(cue, marks=pytest.mark.whole) for cue in MORE_CUES)])
@@ -86,10 +93,58 @@ async def test_what_sbatch_left_open_is_settled(double: Path, slurm: SlurmCluste
     report(f"sbatch: {doing}", await submit_once(double, slurm, doing))
 
 
-@pytest.mark.whole
-@pytest.mark.parametrize("doing", HANGS)
-async def test_an_sbatch_that_hangs_is_ended_and_settled(double: Path, slurm: SlurmCluster, doing: str) -> None:
-    report(f"sbatch: {doing}", await submit_once(double, slurm, doing, patience=8.0))
+@pytest.fixture
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the driver leave an sbatch to itself after 1.4 s, and kill it after 19 s."""
+    monkeypatch.setenv("PYBATCH_ASYNC_TICK", "0.2")
+
+
+@pytest.mark.usefixtures("short_patience")
+@pytest.mark.parametrize("doing", [*HANGS, *(pytest.param(cue, marks=pytest.mark.whole) for cue in ENDLESS)])
+async def test_an_sbatch_that_hangs_holds_up_its_own_job_alone(double: Path, slurm: SlurmCluster, doing: str) -> None:
+    started = time.monotonic()
+    await asyncio.to_thread(double.write_text, doing)
+    protocol = local_queue()
+    jobs = [make_job(protocol, double.parent.parent / f"job{number}") for number in range(10)]
+    tasks = [asyncio.create_task(job.submit()) for job in jobs]
+    await until(lambda: sum(task.done() for task in tasks) >= 9, "the other jobs' answers", 30.0)
+    others = time.monotonic() - started
+    (stuck,) = [job for job, task in zip(jobs, tasks, strict=True) if not task.done()]
+    assert await stuck.state() is JobState.IN_PROCESS
+    await asyncio.gather(*tasks)
+    settled = time.monotonic() - started
+    report(f"sbatch: {doing}", f"{await count_runs(slurm, jobs)}, 9 told after {others:.1f} s, 1 after {settled:.1f} s")
+
+
+@pytest.mark.usefixtures("short_patience")
+async def test_a_frozen_controller_is_given_few_jobs_at_a_time(double: Path, slurm: SlurmCluster) -> None:
+    root, protocol = double.parent.parent, local_queue()
+    jobs = [make_job(protocol, root / f"job{number}") for number in range(20)]
+    tasks: list[asyncio.Task[None]] = []
+    most = 0
+    slurm.pause_controller()
+    try:
+        tasks += [asyncio.create_task(job.submit()) for job in jobs]
+        for _ in range(80):
+            most = max(most, await asyncio.to_thread(_hanging, root))
+            await asyncio.sleep(0.1)
+        assert not any(task.done() for task in tasks)
+    finally:
+        slurm.resume_controller()
+    await asyncio.gather(*tasks)
+    report("controller frozen for 8 s", f"{await count_runs(slurm, jobs)}, at most {most} sbatch at a time")
+    assert most == 3
+
+
+def _hanging(root: Path) -> int:
+    """Count the calls of sbatch for jobs below a directory that are under way."""
+    found = set()
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = file.read_bytes().split(b"\0")
+            if b"--parsable" in words and any(word.startswith(bytes(root)) for word in words):
+                found.add(words[-2])
+    return len(found)
 
 
 @pytest.mark.parametrize(("doing", "is_transient"), [("refused", False), ("full", True)])

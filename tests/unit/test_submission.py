@@ -144,9 +144,9 @@ async def test_a_lost_connection_is_raised_when_patience_ends() -> None:
 
 
 def test_parts_of_a_split_array_wait_for_each_other_only_where_a_limit_asks_for_it() -> None:
-    chains = [[unit.chain for unit in units_of(job(total_jobs=25, max_simul_jobs=limit), 11)] for limit in (0, 5)]
-    assert chains[0] == ["-", "-", "-"]
-    assert chains[1][0] == "-" and len(set(chains[1])) == 3
+    free, limited = (units_of(job(total_jobs=25, max_simul_jobs=limit), 11) for limit in (0, 5))
+    assert [unit.before for unit in free] == [None, None, None]
+    assert [unit.before for unit in limited] == [None, *limited[:2]]
 
 
 def test_a_split_array_has_one_ticket() -> None:

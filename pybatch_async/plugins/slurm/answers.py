@@ -131,6 +131,7 @@ class Answer:
     :param host: the front-end's own name.
     :param now: the host's clock, in seconds since the epoch.
     :param is_whole: whether the script came to its end.
+    :param is_stopped: the driver stopped on the way, since the controller seems to be sick.
     :param torn: what tar said, where what was sent could not be unpacked, so that nothing was done.
     """
 
@@ -138,6 +139,7 @@ class Answer:
     now: float = 0.0
     host: str = ""
     is_whole: bool = False
+    is_stopped: bool = False
     torn: str | None = None
     missing_sbatch: str | None = None
 
@@ -164,6 +166,7 @@ def parse_answer(text: str, nonce: str) -> Answer:
         elif verb == "torn":
             answer.torn = rest
         answer.is_whole |= verb == "end"
+        answer.is_stopped |= verb == "stopped"
     return answer
 
 

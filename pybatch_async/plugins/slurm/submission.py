@@ -18,7 +18,7 @@ from ...errors import (
 )
 from ...parameters import RECORDS
 from ...protocols.archive import Member, tar_stream
-from ..queue import pauses
+from ..queue import Pending, pauses
 from ..staging import Placement, anchored, stage
 from ..ticket import JobRecord, Ticket
 from .answers import Answer, Record, is_limit, is_unreached, parse_answer
@@ -35,7 +35,7 @@ Find = Callable[[float], Awaitable[dict[str, str]]]
 class Unit:
     """Hold one call of sbatch: a job, or one part of a split array.
 
-    :param chain: token of the unit that has to end before this one starts; "-" for none.
+    :param before: the unit that has to end before this one starts.
     :param intent: the line with which a driver on the host began to submit it.
     :param said: what sbatch said last.
     :param is_unclear: whether it exists on the host is not known: somebody is at work on it, or sbatch did not tell.
@@ -44,7 +44,7 @@ class Unit:
 
     job: JobRecord
     part: Part
-    chain: str = "-"
+    before: Unit | None = None
     job_id: str = ""
     directory: str = ""
     began: float = 0.0
@@ -75,6 +75,7 @@ class Submission:
     :param patience: seconds for which what may pass is tried again.
     :param may_pass: tells whether a failure may pass.
     :param settling: seconds for which a controller that answers must not know a job, for it not to exist.
+    :param is_sick: the controller seems to be sick: it has to answer a question before it is given more to do.
     """
 
     host: str
@@ -84,9 +85,13 @@ class Submission:
     may_pass: Callable[[Exception], bool]
     settling: float
     units: list[Unit] = field(default_factory=list)
+    is_sick: bool = False
 
     async def carry_out(self) -> None:
-        """Submit all units; what was begun earlier is looked for first and adopted."""
+        """Submit all units; what was begun earlier is looked for first and adopted.
+
+        What would hold up those whose fate is known becomes Pending.
+        """
         loop = asyncio.get_running_loop()
         end = loop.time() + self.patience
         is_begun = any(unit.job.attempts > 1 for unit in self.units)
@@ -97,17 +102,45 @@ class Submission:
                 await self._go_on(is_begun)
             except (ConnectionFailed, CommandTimedOut, StateUnknown) as error:
                 if not self.may_pass(error) or is_late:
-                    raise
+                    self._fail(error)
             except CommandFailed as error:
                 raise SubmitFailed(f"Jobs can not be submitted: {error}") from error
-            if is_late or not any(unit.is_open for unit in self.units):
+            if self._is_held_up() and not is_late:
+                self._fail(Pending(f"The submission to {self.host} is not settled yet."))
+            if is_late or not self._open_units():
                 return
             is_begun = True
+
+    def _open_units(self) -> list[Unit]:
+        return [unit for unit in self.units if unit.is_open]
+
+    def _has_settled(self) -> bool:
+        """Tell whether a job is known to be submitted or refused."""
+        return bool({unit.job for unit in self.units} - {unit.job for unit in self._open_units()})
+
+    def _is_held_up(self) -> bool:
+        """Tell whether what is left can take long, while others could be told their fate or be submitted."""
+        left = self._open_units()
+        is_stuck = bool(left) and all(unit.is_unclear or self.is_sick for unit in left)
+        return is_stuck and (self._has_settled() or any(unit.job.attempts <= 1 for unit in left))
+
+    def _fail(self, error: PybatchException) -> None:
+        """Raise an error to the jobs that it concerns: those that are not settled."""
+        if not self._has_settled():
+            raise error
+        for unit in self._open_units():
+            unit.error = error
 
     async def _go_on(self, is_begun: bool) -> None:
         if is_begun:
             await self.settle("look")
-        await self._drive([unit for unit in self.units if unit.is_open and not unit.is_unclear])
+        for unit in self._open_units():
+            unit.error = unit.before.error if unit.before else None
+        ready = [unit for unit in self._open_units() if not unit.is_unclear]
+        if ready and (self.is_sick or len(ready) < len(self._open_units())):
+            await self.find(max(unit.began for unit in self.units))  # fails if the controller does not answer
+            self.is_sick = False
+        await self._drive(ready)
 
     async def _drive(self, units: Sequence[Unit]) -> None:
         """Send one archive that makes the host submit the units."""
@@ -129,6 +162,7 @@ class Submission:
         self._judge_answer(answer)
         for unit in units:
             self._take(unit, answer.records.get(unit.token))
+        self.is_sick = answer.is_stopped
         if not answer.is_whole:
             raise ConnectionFailed(f"The connection to {self.host} was lost while it submitted jobs.")
 
@@ -174,6 +208,8 @@ class Submission:
             unit.job_id = record.job_id
         elif record.is_refused:
             self._refuse(unit, record.said)
+        elif record.is_alive:
+            unit.is_unclear = True
 
     def _refuse(self, unit: Unit, said: str) -> None:
         """Raise a refusal to the job, unless nobody was there to refuse it and there is time to try again."""
@@ -254,7 +290,7 @@ def units_of(job: JobRecord, largest: int) -> list[Unit]:
     units = [Unit(job, part) for part in pieces]
     if job.params.max_simul_jobs:
         for before, unit in zip(units, units[1:], strict=False):
-            unit.chain = before.token
+            unit.before = before
     return units
 
 
@@ -306,11 +342,14 @@ def _batch_file(unit: Unit) -> bytes:
 
 
 def _job_lines(unit: Unit) -> str:
-    return f"{unit.token} {unit.chain} {_dependency(unit.job)}\n{anchored(unit.job.directory)}\n"
+    chain = unit.before.token if unit.before and not unit.before.job_id else "-"
+    return f"{unit.token} {chain} {_dependency(unit)}\n{anchored(unit.job.directory)}\n"
 
 
-def _dependency(job: JobRecord) -> str:
-    ids = job.dependency_ids()
+def _dependency(unit: Unit) -> str:
+    if unit.before:
+        return f"--dependency=afterany:{unit.before.job_id}" if unit.before.job_id else ""
+    ids = unit.job.dependency_ids()
     if not ids:
         return ""
     spec = ",".join(each if ":" in each else f"afterok:{each}" for each in ids)

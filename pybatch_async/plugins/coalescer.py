@@ -37,7 +37,7 @@ class Coalescer(Generic[Item, Answer]):
     A waiter that is cancelled drops out and disturbs nobody; a call under way goes on to its end.
 
     :param call: coroutine function that is given items and returns one answer each, in their order; an answer that
-        is an exception is raised to its waiter.
+        is an exception is raised to its waiter. It may `tell` some of them before.
     :param bounds: how large a batch and how many calls may be.
     :param weigh: tells the weight of an item, in the unit of `bounds.weight`.
     """
@@ -52,6 +52,7 @@ class Coalescer(Generic[Item, Answer]):
         self._bounds = bounds or Bounds()
         self._weigh = weigh
         self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
+        self._served: dict[Item, asyncio.Future[Answer]] = {}
         self._workers: set[asyncio.Task[None] | None] = set()
         self._is_gathering = False
 
@@ -61,6 +62,12 @@ class Coalescer(Generic[Item, Answer]):
         self._waiting.append((item, future))
         self._engage()
         return await outcome(future)
+
+    def tell(self, item: Item, answer: Answer) -> None:
+        """Answer one who waits for an item of a call under way, before the call ends."""
+        future = self._served.get(item)
+        if future and not future.done():
+            future.set_result(answer)
 
     def _engage(self) -> None:
         if not self._is_gathering and self._waiting and len(self._workers) < self._bounds.calls:
@@ -98,6 +105,7 @@ class Coalescer(Generic[Item, Answer]):
 
     async def _serve(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
         answers: Sequence[Answer | Exception]
+        self._served.update(batch)
         try:
             answers = await self._call([item for item, _ in batch])
         except asyncio.CancelledError:
@@ -106,6 +114,9 @@ class Coalescer(Generic[Item, Answer]):
             raise
         except Exception as error:  # whatever went wrong, each waiter must hear of it
             answers = [error] * len(batch)
+        finally:
+            for item, _ in batch:
+                self._served.pop(item, None)
         await share_out([future for _, future in batch], answers)
 
 

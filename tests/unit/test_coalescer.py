@@ -65,6 +65,23 @@ async def test_a_lone_item_is_not_kept_waiting() -> None:
     assert time.monotonic() - start < 0.1
 
 
+async def test_those_who_are_told_early_do_not_wait_for_the_call_to_end() -> None:
+    host = Host()
+    many = coalescer(host)
+    host.is_free.clear()
+    early, left, late = (asyncio.create_task(many.ask(item)) for item in (1, 2, 3))
+    await host.is_asked.wait()
+    left.cancel()
+    await asyncio.wait([left])
+    for item in (1, 2, 99):
+        many.tell(item, 100 + item)
+    assert await early == 101
+    assert not late.done()
+    host.is_free.set()
+    assert await late == 6
+    many.tell(1, 0)  # nobody waits any more
+
+
 async def test_those_who_come_during_a_call_share_the_next_one() -> None:
     host = Host()
     many = coalescer(host)

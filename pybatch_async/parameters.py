@@ -45,7 +45,8 @@ class LaunchParameters:
     :param ntasks: number of tasks (processes) of the command, 0 for unspecified.
     :param exclusive: share the nodes with no other job.
     :param wall_time: longest duration: "minutes", "minutes:seconds", "hours:minutes:seconds", "days-hours",
-        "days-hours:minutes", "days-hours:minutes:seconds" (man sbatch, --time), or a timedelta; "" for the site's.
+        "days-hours:minutes", "days-hours:minutes:seconds" (man sbatch, --time), or a timedelta, of which a part of a
+        second counts as one; "" for the site's, zero for no limit.
     :param mem_per_node: memory per node, as Slurm writes it ("32G").
     :param mem_per_cpu: memory per allocated CPU.
     :param queue: quality of service (Slurm: --qos).

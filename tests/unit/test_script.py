@@ -81,6 +81,10 @@ def test_every_field_has_its_directive() -> None:
         (" 10:30 ", "--time=10:30"),
         (timedelta(hours=2, seconds=5), "--time=120:05"),
         (timedelta(milliseconds=1), "--time=0:01"),
+        (timedelta(microseconds=1), "--time=0:01"),
+        (timedelta(minutes=1, microseconds=1), "--time=1:01"),
+        (timedelta(days=20000, microseconds=1), "--time=28800000:01"),
+        (timedelta(minutes=1), "--time=1:00"),
     ],
 )
 def test_wall_times_are_written_as_slurm_reads_them(wall_time: str | timedelta, option: str) -> None:
@@ -111,7 +115,7 @@ def test_an_array_names_its_tasks_logs_by_index_and_passes_the_index_last() -> N
     text = rendered(Part(0, 5, TOKEN), command=("echo", "a b"), total_jobs=5, max_simul_jobs=2)
     assert directives(text)[:2] == ["--output=logs/output_%a.log", "--error=logs/error_%a.log"]
     assert "--array=0-4%2" in directives(text)
-    assert "\necho 'a b' \"$pb_index\"\n" in text
+    assert "\necho 'a b' \"$_pybatch_async_index\"\n" in text
 
 
 def test_parts_of_a_split_array_run_the_index_on(tmp_path: Path) -> None:
@@ -156,6 +160,30 @@ def test_teardown_runs_and_does_not_hide_the_exit_code(tmp_path: Path) -> None:
     text = rendered(command=("sh", "-c", "exit 3"), setup=["echo setup", "X=1"], teardown=["echo teardown $X"])
     done = run(text, tmp_path)
     assert (done.returncode, done.stdout, noted(tmp_path)) == (3, "setup\nteardown 1\n", "exit 77 3\n")
+
+
+def test_teardown_begins_with_the_exit_code_of_the_command(tmp_path: Path) -> None:
+    text = rendered(command=("sh", "-c", "exit 3"), teardown=["echo $?", "false", "echo end"])
+    done = run(text, tmp_path)
+    assert (done.returncode, done.stdout, noted(tmp_path)) == (3, "3\nend\n", "exit 77 3\n")
+
+
+def test_teardown_runs_to_its_end_whatever_the_setup_turned_on(tmp_path: Path) -> None:
+    text = rendered(command=("false",), setup=["set -euo pipefail -C"], teardown=["echo $?", "false", "echo end"])
+    done = run(text, tmp_path)
+    assert (done.returncode, done.stdout, noted(tmp_path)) == (1, "1\nend\n", "exit 77 1\n")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_ARRAY_TASK_ID", "PWD", "IFS", "PATH", "pb_record", "pb_index"],
+)
+def test_no_variable_of_the_user_spoils_the_record(tmp_path: Path, name: str) -> None:
+    text = rendered(Part(0, 9, TOKEN), ("/usr/bin/printenv", name), environment={name: "/s/"}, total_jobs=9)
+    (tmp_path / "it's a $place").mkdir()
+    done = run(text, tmp_path / "it's a $place", SLURM_ARRAY_TASK_ID="7")
+    assert (done.returncode, noted(tmp_path / "it's a $place", 7)) == (1, "exit 77 1\n")  # of "printenv NAME 7"
+    assert done.stdout == "/s/\n"
 
 
 def test_the_environment_reaches_the_command_unchanged(tmp_path: Path) -> None:

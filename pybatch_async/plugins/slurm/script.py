@@ -14,16 +14,27 @@ from ...parameters import RECORDS, LaunchParameters
 _SAFE = re.compile(r"[\w@%+=:,./\[\]*-]*", re.ASCII)
 
 # The script records its start and its end beside the work, since squeue forgets a job soon after its end and not every
-# site keeps accounts. The record is replaced in one step, so that a reader finds the old one or the new one.
+# site keeps accounts. The record is replaced in one step, so that a reader finds the old one or the new one. What the
+# note needs is written into it as it is now: the user's environment and setup come later and may change every variable.
 _RECORDING = """\
-pb_index={index}
-pb_record="$PWD/{records}/{token}.$pb_index"
-pb_note() {{
-    printf '%s %s %s\\n' "$1" "$SLURM_JOB_ID" "$2" > "$pb_record.tmp" && mv -f "$pb_record.tmp" "$pb_record"
-}} 2> /dev/null
-trap 'pb_note exit "$?"' EXIT
+_pybatch_async_index={index}
+printf -v _pybatch_async_record %q "$PWD/{records}/{token}.$_pybatch_async_index"
+eval "_pybatch_async_note() {{
+    printf '%s %s %s\\n' \\"\\$1\\" $SLURM_JOB_ID \\"\\$2\\" >| $_pybatch_async_record.tmp &&
+        $(type -P mv) -f $_pybatch_async_record.tmp $_pybatch_async_record
+}} 2> /dev/null"
+trap '_pybatch_async_note exit "$?"' EXIT
 trap 'exit 143' TERM
-pb_note start "${{SLURM_RESTART_COUNT:-0}}"
+_pybatch_async_note start "${{SLURM_RESTART_COUNT:-0}}"
+"""
+# Also after `set -e` in the setup, the teardown runs, and to its end; `$?` is the command's code when it begins.
+_TEARDOWN = """\
+_pybatch_async_code=0
+{command} || _pybatch_async_code=$?
+set +e
+(exit "$_pybatch_async_code")
+{lines}
+exit "$_pybatch_async_code"
 """
 _NODEFILE = """\
 export LIBBATCH_NODEFILE="$PWD/batch_nodefile.txt"
@@ -84,11 +95,9 @@ def _body(params: LaunchParameters, part: Part) -> Iterator[str]:
     for name, value in params.environment.items():
         yield f"export {name}={shlex.quote(value)}"
     yield from params.setup
-    yield command_text(params) + (' "$pb_index"' if params.total_jobs > 1 else "")
-    if params.teardown:
-        yield "pb_code=$?"
-        yield from params.teardown
-        yield 'exit "$pb_code"'
+    command = command_text(params) + (' "$_pybatch_async_index"' if params.total_jobs > 1 else "")
+    lines = "\n".join(params.teardown)
+    yield _TEARDOWN.format(command=command, lines=lines).rstrip("\n") if params.teardown else command
 
 
 def _index(params: LaunchParameters, part: Part) -> str:
@@ -150,8 +159,8 @@ def _log_suffix(params: LaunchParameters, part: Part) -> str:
 def _time(wall_time: str | timedelta) -> str:
     if isinstance(wall_time, str):
         return wall_time.strip()
-    minutes, seconds = divmod(int(wall_time.total_seconds() + 0.999), 60)
-    return f"{minutes}:{seconds:02}"
+    seconds = -(-wall_time // timedelta(seconds=1))  # a part of a second counts as one: zero would mean no limit
+    return f"{seconds // 60}:{seconds % 60:02}"
 
 
 def _quoted(value: str) -> str:

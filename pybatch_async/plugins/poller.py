@@ -19,6 +19,7 @@ from ..errors import (
     StateUnknown,
 )
 from ..states import JobState
+from .absences import Absences
 from .coalescer import STRIDE, outcome, share_out
 
 
@@ -65,23 +66,6 @@ class _Seen(Generic[Report]):
     at: float
 
 
-@dataclass(slots=True)
-class _Absence:
-    """Add up for how long nobody has known a key.
-
-    :param last: when that was said last, by the loop's clock; None if a query has failed since.
-    """
-
-    last: float | None
-    seconds: float = 0.0
-
-    def add(self, now: float) -> float:
-        """Count the time since it was said last, and return the sum."""
-        self.seconds += 0.0 if self.last is None else now - self.last
-        self.last = now
-        return self.seconds
-
-
 class Poller(Generic[Key, Report]):
     """Ask about all watched keys with one query a tick, one query at a time.
 
@@ -106,7 +90,7 @@ class Poller(Generic[Key, Report]):
         self._looks: dict[Key, list[asyncio.Future[Report]]] = {}
         self._waits: dict[Key, dict[asyncio.Future[Report], Callable[[Report], bool]]] = {}
         self._seen: WeakKeyDictionary[Key, _Seen[Report]] = WeakKeyDictionary()
-        self._absences: WeakKeyDictionary[Key, _Absence] = WeakKeyDictionary()
+        self._absences: Absences[Key] = Absences()
         self._runner: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._asked = self._answered = self._changed = float("-inf")
@@ -229,8 +213,7 @@ class Poller(Generic[Key, Report]):
 
     async def _tell_error(self, error: Exception) -> None:
         """Raise a passing failure to those who look, and any other one to those who wait as well."""
-        for absence in self._absences.values():
-            absence.last = None
+        self._absences.interrupt_all()
         futures = [future for looks in self._looks.values() for future in looks]
         self._looks.clear()
         if not self._may_pass(error):
@@ -256,7 +239,7 @@ class Poller(Generic[Key, Report]):
         if report is None or isinstance(report, StateUnknown):
             self.forget(key)
             return self._absent(key, self._answered) if report is None else self._unanswered(key, report)
-        self._absences.pop(key, None)
+        self._absences.end(key)
         seen = self._seen.get(key)
         if seen is None or seen.report.state is not report.state:
             self._changed = self._answered
@@ -267,7 +250,7 @@ class Poller(Generic[Key, Report]):
         return report
 
     def _absent(self, key: Key, now: float) -> Exception:
-        seconds = self._absences.setdefault(key, _Absence(now)).add(now)
+        seconds = self._absences.add(key, now)
         if seconds >= self._polling().grace:
             return JobLost(
                 f"{key}: neither the scheduler nor its own record has known it for {seconds:.0f} s; its node may be "
@@ -276,8 +259,7 @@ class Poller(Generic[Key, Report]):
         return StateUnknown(f"{key}: nobody knows it at the moment; ask again in a while.")
 
     def _unanswered(self, key: Key, unknown: StateUnknown) -> Exception:
-        if absence := self._absences.get(key):
-            absence.last = None
+        self._absences.interrupt(key)
         return unknown
 
     @staticmethod

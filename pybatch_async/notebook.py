@@ -12,12 +12,12 @@ from html import escape
 from typing import Any
 
 from .interfaces import GenericJob, GenericTask
+from .known import known_of
 from .plugins.task import Task
 from .plugins.ticket import JobRecord, host_name
 from .progress import Snapshot, render, states_of
 from .states import JobState
 from .sweep import Sweep, Table
-from .sweep.known import known_of
 
 _COLOURS = {
     JobState.RUNNING: "#1a73c7",

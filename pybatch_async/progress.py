@@ -15,9 +15,9 @@ from typing import TextIO
 import anyio.to_thread
 
 from .interfaces import GenericJob, GenericTask
+from .known import known_of
 from .states import JobState
 from .sweep import Sweep
-from .sweep.known import known_of
 
 Shown = Sweep | Iterable[GenericJob | GenericTask]
 _BAR = 20  # characters

@@ -11,11 +11,11 @@ from typing import Any
 from ..errors import ConfigurationError
 from ..interfaces import GenericJob, GenericProtocol
 from ..job_factory import create_job, reload_job
+from ..known import known_of
 from ..parameters import LaunchParameters
 from ..protocols.local import LocalProtocol
 from ..states import JobState
 from .journal import Entry, Journal, key_of
-from .known import known_of
 from .runner import Collect, Runner
 from .table import Table
 

@@ -19,7 +19,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("notebook",),
     ("progress",),
     ("sweep",),
-    ("jobs", "job_factory"),
+    ("jobs", "job_factory", "known"),
     ("plugins.local",),
     ("plugins.slurm", "plugins.nobatch"),
     ("plugins",),

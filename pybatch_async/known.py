@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from ..interfaces import GenericJob, GenericTask
-from ..states import JobInfo, JobState
+from .interfaces import GenericJob, GenericTask
+from .states import JobInfo, JobState
 
 
 @runtime_checkable

@@ -234,6 +234,8 @@ class BatchJob(JobRecord):
             "_under_way": 0,
             "_given": plain,
             "in_flight": 0,
+            # The copy can not know what is submitted here after this, as one that was loaded from a dump can not.
+            "attempts": max(self.attempts, 1),
             "is_uncertain": self.ticket is None,
             "params": plain,
         }

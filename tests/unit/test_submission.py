@@ -8,8 +8,16 @@ from typing import Any
 
 import pytest
 
-from pybatch_async import ConnectionFailed, LaunchParameters, LocalProtocol, PathMissing, PybatchException, SubmitFailed
+from pybatch_async import (
+    ConnectionFailed,
+    LaunchParameters,
+    LocalProtocol,
+    PathMissing,
+    StateUnknown,
+    SubmitFailed,
+)
 from pybatch_async.plugins.poller import is_passing
+from pybatch_async.plugins.queue import Pending
 from pybatch_async.plugins.slurm.submission import Submission, ticket_of, units_of
 from pybatch_async.plugins.ticket import JobRecord, Ticket
 
@@ -30,6 +38,7 @@ class Host:
         self.answers = list(answers)
         self.asked: list[str] = []
         self.found: dict[str, str] = {}
+        self.silent = 0  # how many questions to the controller get no answer
 
     async def run(self, argv: list[str], *, input: Any, deadline: float = 0.0) -> str:
         if isinstance(input, str):
@@ -44,11 +53,16 @@ class Host:
         return "".join(f"{nonce} {line}\n" for line in answer.splitlines())
 
     async def find(self, since: float) -> dict[str, str]:
+        self.silent -= 1
+        if self.silent >= 0:
+            raise StateUnknown("squeue gave no answer")
         return self.found
 
 
-def job(**fields: Any) -> Job:
-    return Job(LaunchParameters(["true"], "w", **fields), LocalProtocol())
+def job(attempts: int = 1, **fields: Any) -> Job:
+    made = Job(LaunchParameters(["true"], "w", **fields), LocalProtocol())
+    made.attempts = attempts
+    return made
 
 
 def told(*answers: tuple[Job, str], end: str = "end") -> str:
@@ -60,8 +74,8 @@ def told(*answers: tuple[Job, str], end: str = "end") -> str:
     return "\n".join([*lines, end])
 
 
-async def outcomes(host: Host, *jobs: Job, patience: float = 5.0) -> list[Ticket | PybatchException]:
-    units = {each: units_of(each, 1001) for each in jobs}
+async def outcomes(host: Host, *jobs: Job, patience: float = 5.0, largest: int = 1001) -> list[Any]:
+    units = {each: units_of(each, largest) for each in jobs}
     submission = Submission(
         "gaia", host.run, host.find, patience, is_passing, 0.0, [unit for those in units.values() for unit in those]
     )
@@ -141,6 +155,52 @@ async def test_an_unreached_controller_is_tried_again_and_then_a_transient_failu
 async def test_a_lost_connection_is_raised_when_patience_ends() -> None:
     with pytest.raises(ConnectionFailed, match="cut"):
         await outcomes(Host(ConnectionFailed("cut")), job(), patience=0.5)
+
+
+async def test_a_job_whose_sbatch_hangs_does_not_hold_up_the_others() -> None:
+    quick, stuck = job(), job()
+    host = Host(told((quick, "7\nrc 0"), end=f"is {stuck.token} begin 1 front1 5\nalive {stuck.token}\nend"))
+    ticket, pending = await outcomes(host, quick, stuck)
+    assert isinstance(ticket, Ticket) and isinstance(pending, Pending)
+    assert len(host.asked) == 1
+
+
+async def test_what_was_pending_is_adopted_without_another_sbatch() -> None:
+    quick, stuck = job(attempts=2), job(attempts=2)
+    hangs = f"is {stuck.token} begin 1 front1 5\nalive {stuck.token}\nend"
+    host = Host(told(end=hangs), told(end=hangs), told((stuck, "8\nrc 0")))
+    host.found = {stuck.token: "never asked for"}
+    (ticket,) = await outcomes(host, stuck)
+    assert isinstance(ticket, Ticket) and ticket.job_ids == ("8",)
+    host = Host(told((quick, "7\nrc 0"), end=hangs))
+    ticket, pending = await outcomes(host, quick, stuck)
+    assert isinstance(ticket, Ticket) and isinstance(pending, Pending)
+    assert not any("sbatch --parsable" in text for text in host.asked)
+
+
+async def test_a_controller_that_seems_sick_gets_no_more_jobs_before_it_has_answered() -> None:
+    first, second = job(attempts=2), job(attempts=2)
+    stopped = told((first, f"{UNREACHED}\nrc 1"), end="stopped\nend")
+    host = Host(told(), stopped, told(), told(), told((first, "7\nrc 0"), (second, "8\nrc 0")))
+    host.silent = 1
+    tickets = await outcomes(host, first, second)
+    assert [ticket.job_ids for ticket in tickets if isinstance(ticket, Ticket)] == [("7",), ("8",)]
+    assert ["sbatch --parsable" in text for text in host.asked] == [False, True, False, False, True]
+
+
+async def test_a_lost_connection_takes_no_answer_away_that_was_given() -> None:
+    first, second = job(), job()
+    host = Host(told((first, "7\nrc 0"), end=""), ConnectionFailed("cut"))
+    ticket, error = await outcomes(host, first, second, patience=0.5)
+    assert isinstance(ticket, Ticket) and isinstance(error, ConnectionFailed)
+
+
+async def test_a_part_of_an_array_falls_with_the_one_that_it_waits_for() -> None:
+    array = job(total_jobs=20, max_simul_jobs=2)
+    host = Host(told((array, "sbatch: error: Invalid qos specification\nrc 1")))
+    (error,) = await outcomes(host, array, largest=11)
+    assert isinstance(error, SubmitFailed) and "Invalid qos" in str(error)
+    assert len(host.asked) == 2
 
 
 def test_parts_of_a_split_array_wait_for_each_other_only_where_a_limit_asks_for_it() -> None:

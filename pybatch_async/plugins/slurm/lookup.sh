@@ -20,6 +20,22 @@ at_work() {
     done | tr '\n' ' '
 }
 
+# An archive that has not grown for a minute comes through a connection that is dead, which this host may learn in hours
+# only. It is given up, else its jobs could not be submitted again for so long.
+end_stalled() {
+    for file in $(grep -lsa '/pybatch_async\.' /proc/[0-9]*/cmdline); do
+        pid=${file#/proc/} pid=${pid%/*}
+        spool=$(tr '\0' '\n' 2> /dev/null < "$file" | sed -n -e '1{' -e '/tar$/!q' -e '}' -e '/^\/.*\/pybatch_async\.[A-Za-z0-9]*$/p')
+        size=$(sed -n 's/^rchar: //p' "/proc/$pid/io" 2> /dev/null)
+        if [ ! -O "$spool" ] || [ -z "$size" ]; then continue; fi
+        if read -r before since 2> /dev/null < "$spool/arrived" && [ "$before" = "$size" ]; then
+            if [ "$(($(date +%s) - since))" -ge 60 ]; then kill "$pid"; fi
+        else
+            printf '%s %s\n' "$size" "$(date +%s)" > "$spool/arrived"
+        fi
+    done
+}
+
 look() {
     record=.pybatch_async/$token
     if [ "$wish" = revoke ]; then
@@ -69,10 +85,14 @@ find_workdir() {
 
 say now "$(date +%s)"
 say host "$(uname -n)"
-busy=" $(at_work)"
+busy=" $(at_work)" is_alive=
 while IFS= read -r token && IFS= read -r directory && IFS= read -r intent; do
     # Who is at work was asked before the record is read: a driver that ended in between has left its word there.
-    case $busy in *" $token "*) say alive "$token" ;; esac
+    case $busy in *" $token "*)
+        say alive "$token"
+        is_alive=1
+        ;;
+    esac
     if find_workdir; then
         say job "$token" "$PWD"
         look
@@ -81,4 +101,5 @@ while IFS= read -r token && IFS= read -r directory && IFS= read -r intent; do
     fi
     cd "$start" || exit
 done
+if [ -n "$is_alive" ]; then end_stalled; fi
 say end

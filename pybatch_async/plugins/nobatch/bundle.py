@@ -10,7 +10,8 @@ from functools import cache
 from importlib.resources import files
 
 _HOST = (
-    "__init__ calling choice command crew ending identity keeper kernel ledger machine schedule shepherd store unpack"
+    "__init__ calling choice cleaning command crew ending identity keeper kernel ledger machine schedule shepherd "
+    "store unpack"
 ).split()
 _PARTS = ["manager.py", *(f"host/{part}.py" for part in _HOST)]
 

@@ -14,7 +14,7 @@ import socket
 import time
 import traceback
 
-from . import identity, kernel
+from . import cleaning, identity, kernel
 from .calling import SOCKET
 from .crew import Crew
 from .ledger import Ledger
@@ -24,7 +24,6 @@ _IDLE = 5.0  # seconds without work after which it ends
 _ADOPTED = 0.2  # seconds between two looks at tasks whose shepherd is not a child of this keeper
 _SANITY = 2.0  # seconds after which a keeper that waits for something looks around anyway
 _TIDY = 0.05  # seconds of peace after which records are folded
-_KEPT = 60 * 86400.0  # seconds for which the records of an ended job are kept
 
 
 def spawn(store):
@@ -189,14 +188,4 @@ class Keeper:
     def _tidy(self):
         """Throw away what nobody will ask for again."""
         self.socket.close()
-        self.ledger.fold()
-        with self.store.lock():
-            if not self.store.names("jobs"):
-                for kind in ("environments", "tasks"):  # of the latter, what a killed keeper did not get to
-                    for name in self.store.names(kind):
-                        self.store.remove(kind, name)
-        oldest = time.time() - _KEPT
-        for kind in ("ended", "revoked", "tmp"):
-            for name in self.store.names(kind):
-                if self.store.modified(kind, name) < oldest:
-                    self.store.remove(kind, name)
+        cleaning.tidy(self.store, self.ledger)

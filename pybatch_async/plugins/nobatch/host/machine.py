@@ -15,6 +15,12 @@ def lock(file):
     fcntl.lockf(file, fcntl.LOCK_EX)
 
 
+def read(path):
+    """Return the text of a file, as the queue writes it."""
+    with open(path, encoding="ascii", errors="replace") as file:
+        return file.read()
+
+
 def host_name():
     return os.uname().nodename or "localhost"
 

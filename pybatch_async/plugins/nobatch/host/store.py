@@ -143,8 +143,7 @@ class Store:
     def read(self, kind, name):
         """Return the text of a record; None if there is none."""
         try:
-            with open(self.path(kind, name), encoding="ascii", errors="replace") as file:
-                return file.read()
+            return machine.read(self.path(kind, name))
         except FileNotFoundError:
             return None
 

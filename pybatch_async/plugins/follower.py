@@ -22,17 +22,34 @@ _TAIL = 'if [ -r "$1" ]; then tail -c +"$2" < "$1" | head -c "$3" | base64; fi'
 async def follow_file(
     protocol: GenericProtocol, path: Callable[[], str], state: Callable[[], Awaitable[JobState]]
 ) -> AsyncIterator[str]:
+    """Yield the text of a file of a POSIX host as it grows, until its writer has ended and all was seen.
+
+    :param path: tells the file's path, which is known for sure only once the job is submitted.
+    :param state: coroutine function that tells the state of the writer.
+    """
+
+    async def read(offset: int, most: int) -> bytes:
+        command = ["/bin/sh", "-c", _TAIL, "sh", path(), str(offset + 1), str(most)]
+        return base64.b64decode(await protocol.run(command))
+
+    async for text in follow_reads(read, state):
+        yield text
+
+
+async def follow_reads(
+    read: Callable[[int, int], Awaitable[bytes]], state: Callable[[], Awaitable[JobState]]
+) -> AsyncIterator[str]:
     """Yield the text of a file as it grows, until its writer has ended and all was seen.
 
     A lost connection is waited out; the next look starts where the last one ended.
 
-    :param path: tells the file's path, which is known for sure only once the job is submitted.
+    :param read: coroutine function that returns the bytes from a position on, at most so many.
     :param state: coroutine function that tells the state of the writer.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     offset, pause, is_over = 0, _SHORTEST, False
     while True:
-        chunk = await _fetch(protocol, path(), offset)
+        chunk = await _fetch(read, offset)
         offset += len(chunk or b"")
         if chunk and (text := decoder.decode(chunk)):
             yield text
@@ -49,11 +66,10 @@ async def follow_file(
         yield rest
 
 
-async def _fetch(protocol: GenericProtocol, path: str, offset: int) -> bytes | None:
+async def _fetch(read: Callable[[int, int], Awaitable[bytes]], offset: int) -> bytes | None:
     """Return the next bytes of the file, b"" if there are none yet, None if the host can not be asked now."""
-    command = ["/bin/sh", "-c", _TAIL, "sh", path, str(offset + 1), str(_MOST)]
     try:
-        return base64.b64decode(await protocol.run(command))
+        return await read(offset, _MOST)
     except PybatchException as error:
         if not is_passing(error):
             raise

@@ -23,6 +23,7 @@ from pybatch_async.protocols.local import LocalProtocol
 
 HERE = Path(nobatch.__file__).parent
 SENT = [HERE / "manager.py", *sorted((HERE / "host").glob("*.py"))]
+SENT_TO_WINDOWS = sorted((HERE / "host/windows").glob("*.py"))
 
 
 def job(number: int, **header: Any) -> Any:
@@ -138,14 +139,14 @@ def test_manager_runs_with_python_3_6(tmp_path: Path) -> None:
         call = [sys.executable, "-c", "from vermin import main; main()", "--no-tips", "-t=3.6-", "--violations"]
         return subprocess.run([*call, *map(str, paths)], capture_output=True, text=True)
 
-    done = check(*SENT)
+    done = check(*SENT, *SENT_TO_WINDOWS)
     assert done.returncode == 0, done.stdout + done.stderr
     (tmp_path / "new.py").write_text("if (n := 1):\n    pass\n")
     assert check(tmp_path / "new.py").returncode == 1  # the check does see what is too new
 
 
 def test_manager_imports_nothing_but_the_standard_library_and_itself() -> None:
-    for path in SENT:
+    for path in [*SENT, *SENT_TO_WINDOWS]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 assert all(name.name.partition(".")[0] in sys.stdlib_module_names for name in node.names), path
@@ -209,6 +210,8 @@ def test_dependencies_are_read_in_slurms_words() -> None:
         records.after_ids(["aftercorr:1"])
 
 
-def test_windows_hosts_are_refused() -> None:
+def test_job_stays_one_for_a_posix_host() -> None:
+    job = launch()
+    job.params.is_posix = False
     with pytest.raises(ConfigurationError, match="is_posix"):
-        launch(is_posix=False)
+        job.check()

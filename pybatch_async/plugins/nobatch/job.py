@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ...errors import ConfigurationError
 from ..base import BatchJob
 from . import script
@@ -18,6 +20,7 @@ class NobatchJob(BatchJob):
 
     plugin_name = "nobatch"
     queue_type = NobatchQueue
+    is_for_windows: ClassVar[bool] = False
     refused_fields = {
         "mem_per_node": "memory is not limited without a batch manager; set a limit with a setup line (ulimit -v)",
         "mem_per_cpu": "memory is not limited without a batch manager; set a limit with a setup line (ulimit -v)",
@@ -40,8 +43,10 @@ class NobatchJob(BatchJob):
             raise ConfigurationError(
                 f"nodes: the plugin {self.plugin_name!r} runs a job on one host; {self.params.nodes} nodes need Slurm."
             )
-        if not self.params.is_posix:
-            raise ConfigurationError(f"is_posix: the plugin {self.plugin_name!r} does not run on Windows hosts yet.")
+        if self.params.is_posix is self.is_for_windows:
+            raise ConfigurationError(
+                "is_posix: a job is made for a POSIX or for a Windows host, and stays so; 'nobatch' makes both kinds."
+            )
         after_ids([text for each in self.params.dependencies if (text := str(getattr(each, "job_id", each)))])
 
     def batch_file(self) -> str:

@@ -9,6 +9,7 @@ from ...interfaces import GenericProtocol
 from ...parameters import LaunchParameters
 from ...protocols.local import LocalProtocol
 from .job import NobatchJob
+from .windows.job import WindowsJob
 
 
 class Plugin:
@@ -21,8 +22,10 @@ class Plugin:
 
         :raises ConfigurationError: the parameters are wrong.
         """
-        return NobatchJob(params, protocol or LocalProtocol())
+        kind = WindowsJob if isinstance(params, LaunchParameters) and params.is_posix is False else NobatchJob
+        return kind(params, protocol or LocalProtocol())
 
     def reload_job(self, data: dict[str, Any], protocol: GenericProtocol | None) -> NobatchJob:
         """Return the job that was dumped; no I/O happens."""
-        return NobatchJob.load(data, protocol or LocalProtocol())
+        kind = NobatchJob if data["params"].get("is_posix", True) else WindowsJob
+        return kind.load(data, protocol or LocalProtocol())

@@ -16,14 +16,15 @@ from ...protocols.framing import new_mark
 from ...protocols.local import LocalProtocol
 from ..poller import Polling
 from ..queue import HostQueue
-from ..staging import Staged, stage
+from ..staging import Copy, Staged, stage
 from ..ticket import JobRecord, Report, Ticket
 from . import bundle
+from .answers import answer_of, refuse, translated
 from .records import described, placement, record_name, report_of, ticket_of
 
-_SHORT = 120.0  # seconds for a call that moves no files
-_SUBMISSION = 3600.0
-_DEFAULT = LaunchParameters([], "").python_exe
+SHORT = 120.0  # seconds for a call that moves no files
+SUBMISSION = 3600.0
+DEFAULT_PYTHON = LaunchParameters([], "").python_exe
 
 
 class NobatchQueue(HostQueue):
@@ -60,25 +61,34 @@ class NobatchQueue(HostQueue):
         """Find out whether a job whose submission was interrupted exists."""
         request = {"token": job.token, "revoke": revoke}
         answer = await self.repeat(lambda: self._call(self._python(job), "locate", request))
-        _refuse(answer, StateUnknown, self.host)
+        refuse(answer, StateUnknown, self.host)
         return ticket_of(answer["job"]) if answer["job"] else None
 
     def _python(self, job: JobRecord) -> str:
         """Return the interpreter for the manager; on this machine, unless another one is named, the one that runs."""
         named = job.params.python_exe
-        is_own = named == _DEFAULT and isinstance(self.protocol, LocalProtocol) and not hasattr(sys, "frozen")
+        is_own = named == DEFAULT_PYTHON and isinstance(self.protocol, LocalProtocol) and not hasattr(sys, "frozen")
         return sys.executable if is_own and sys.executable else named
 
     async def _submit_group(self, python: str, jobs: list[JobRecord]) -> Sequence[Ticket | Exception]:
-        staged = stage(placement(job) for job in jobs)
+        staged = self._staged(jobs)
         request = {
             "slots": self.slots,
-            "jobs": [described(job, self.grace) for job in jobs],
-            "copies": [[copy.source, copy.directory] for copy in staged.copies],
+            "jobs": [self._described(job) for job in jobs],
+            "copies": [self._copied(copy) for copy in staged.copies],
         }
         answer = await self.repeat(lambda: self._call(python, "submit", request, staged))
-        _refuse(answer, SubmitFailed, self.host)
+        refuse(answer, SubmitFailed, self.host)
         return [self._submitted(job, each) for job, each in zip(jobs, answer["jobs"], strict=True)]
+
+    def _described(self, job: JobRecord) -> dict[str, Any]:
+        return described(job, self.grace)
+
+    def _staged(self, jobs: Sequence[JobRecord]) -> Staged:
+        return stage(placement(job) for job in jobs)
+
+    def _copied(self, copy: Copy) -> list[Any]:
+        return [copy.source, copy.directory]
 
     def _submitted(self, job: JobRecord, answer: Mapping[str, Any]) -> Ticket | Exception:
         if "error" in answer:
@@ -88,12 +98,12 @@ class NobatchQueue(HostQueue):
     async def _cancel_group(self, python: str, targets: list[tuple[JobRecord, int | None]]) -> Sequence[None]:
         request = {"jobs": [[record_name(job), index] for job, index in targets]}
         answer = await self.repeat(lambda: self._call(python, "cancel", request))
-        _refuse(answer, StateUnknown, self.host)
+        refuse(answer, StateUnknown, self.host)
         return [None] * len(targets)
 
     async def _query_group(self, python: str, jobs: list[JobRecord]) -> Sequence[Report | None]:
         answer = await self._call(python, "states", {"jobs": [record_name(job) for job in jobs]})
-        _refuse(answer, StateUnknown, self.host)
+        refuse(answer, StateUnknown, self.host)
         found = zip(jobs, answer["jobs"], strict=True)
         return [report_of(job, each, answer["host"]) if each else None for job, each in found]
 
@@ -104,7 +114,7 @@ class NobatchQueue(HostQueue):
         answer = await self._call_once(python, verb, request, staged, is_sent=not self._has_manager)
         if "absent" in answer:
             answer = await self._call_once(python, verb, request, staged, is_sent=True)
-        self._has_manager = "cache" not in answer and "old" not in answer
+        self._has_manager = not answer.keys() & {"cache", "profile", "old"}
         return answer
 
     async def _call_once(
@@ -113,13 +123,13 @@ class NobatchQueue(HostQueue):
         mark = new_mark()
         argv = bundle.command(python, mark, verb)
         try:
-            deadline = _SUBMISSION if staged else _SHORT
+            deadline = SUBMISSION if staged else SHORT
             output = await self.run(argv, input=_input(request, staged, is_sent), deadline=deadline)
         except CommandTimedOut:
             raise
         except CommandFailed as error:
-            raise _translated(error, python, self.host, verb) from error
-        return _answer(output, mark, python, self.host, verb)
+            raise translated(error, python, self.host, verb) from error
+        return answer_of(output, mark, python, self.host, verb)
 
 
 Group = Callable[[str, list[Any]], Awaitable[Sequence[Any]]]
@@ -152,44 +162,3 @@ async def _input(request: Mapping[str, Any], staged: Staged | None, is_sent: boo
     if staged:
         async for piece in tar_stream(staged.members):
             yield piece
-
-
-def _answer(output: str, mark: str, python: str, host: str, verb: str) -> dict[str, Any]:
-    for line in output.splitlines():
-        if line.startswith(f"{mark} "):
-            answer: dict[str, Any] = json.loads(line[len(mark) :])
-            return answer
-    raise _kind(verb)(f"{python} on {host} ran but did not answer; python_exe has to name Python 3.6 or newer there.")
-
-
-def _kind(verb: str) -> type[PybatchException]:
-    return SubmitFailed if verb == "submit" else StateUnknown
-
-
-def _translated(error: CommandFailed, python: str, host: str, verb: str) -> PybatchException:
-    """Say what a manager that failed means to the user."""
-    lines = error.stderr.strip().splitlines() or ["it printed nothing"]
-    if error.returncode in (126, 127):
-        return _kind(verb)(
-            f"{python!r} can not be run on {host} ({lines[-1]}): install Python 3.6 or newer there, or set "
-            f"python_exe to the path of one."
-        )
-    said = lines[0] if "nknown option" in lines[0] else lines[-1]  # Python 2 does not know -I
-    return _kind(verb)(
-        f"{python!r} on {host} ended with {error.returncode} ({said}): python_exe has to name Python 3.6 or newer "
-        f"there."
-    )
-
-
-def _refuse(answer: Mapping[str, Any], kind: type[PybatchException], host: str) -> None:
-    """Raise what the manager, or the lines before it, said for all jobs at once."""
-    if "old" in answer:
-        raise kind(f"python_exe is Python {answer['old']} on {host}: set it to the path of Python 3.6 or newer there.")
-    if "cache" in answer:
-        place, why = answer["cache"]
-        raise kind(
-            f"The manager of nobatch can not be placed in {place} on {host} ({why}): make it writable with some "
-            f"room, or set XDG_CACHE_HOME there."
-        )
-    if "error" in answer:
-        raise kind(f"On {host}: {answer['error']}")

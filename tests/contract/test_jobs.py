@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import pybatch_async as pb
-from tests.contract.conftest import Place, set_up_queues, until
+from tests.contract.conftest import Place, set_up_queues
+from tests.waiting import until
 
 ALIVE = ("QUEUED", "RUNNING")
 KNOWN_ODD = ["", " ", "a  b", "'", '"', "\\", "!", "!!", "$HOME", "${x}", "`id`", "$(id)", ";", "|", "&", "<", ">", "*",

@@ -29,6 +29,7 @@ from tests.conftest import MakeSshd
 from tests.services.accounts import Accounts
 from tests.services.connection import connection_to
 from tests.services.sshd import Sshd
+from tests.waiting import until
 
 OVER_SSH: dict[str, Callable[[pb.ConnectionParameters], RemoteProtocol]] = {
     "ssh": SshProtocol,
@@ -335,12 +336,6 @@ async def test_cancelling_ends_a_command_that_ignores_term(protocol: RemoteProto
 
 async def gone(pid: int) -> None:
     await until(lambda: not os.path.exists(f"/proc/{pid}"))
-
-
-async def until(is_true: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not is_true():
-            await asyncio.sleep(0.005)
 
 
 async def test_many_commands_at_once(protocol: RemoteProtocol) -> None:

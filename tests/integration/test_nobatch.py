@@ -9,7 +9,7 @@ import pickle
 import signal
 import stat
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,7 @@ from tests.services.accounts import Accounts
 from tests.services.connection import connection_to
 from tests.services.nobatch_host import NobatchHost, comm, wait_gone
 from tests.services.sshd import Sshd
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -38,13 +39,6 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NobatchHos
     host = NobatchHost(tmp_path, monkeypatch)
     yield host
     host.close()
-
-
-async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for something that shows from outside only."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 # One job

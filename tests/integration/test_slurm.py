@@ -7,7 +7,7 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from tests.services.connection import connection_to
 from tests.services.slurm import ACCOUNT, QOS, QOS_LIMITED, WCKEY, SlurmCluster
 from tests.services.slurm_config import SlurmOptions
 from tests.services.sshd import Sshd
-from tests.services.workspace import wait_until
+from tests.waiting import until
 
 OFTEN = Polling(shortest=0.1, longest=0.3, share=1.0)
 ODD_NAMES = ["two words", 'say "hi"', "it's", "a#b", "back\\slash", "$HOME `id`", "a|b", "é漢", "-n", "--wrap=x", "%j"]
@@ -73,10 +73,6 @@ async def forgetful(sshd_without_accounting: Sshd) -> AsyncIterator[FrontEnd]:
 
 def script(text: str) -> list[str]:
     return ["sh", "-c", text, "sh"]
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    await asyncio.to_thread(wait_until, condition, what)
 
 
 async def is_forgotten(slurm: SlurmCluster, *jobs: pb.GenericJob) -> None:

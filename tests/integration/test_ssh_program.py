@@ -9,7 +9,6 @@ import pickle
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,12 +21,7 @@ from tests.services.connection import connection_to
 from tests.services.kerberos import Realm
 from tests.services.proxy import Plan
 from tests.services.sshd import Sshd, make_key
-
-
-async def until(is_true: Callable[[], bool], seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not is_true():
-            await asyncio.sleep(0.02)
+from tests.waiting import until
 
 
 def processes_with(text: str) -> list[str]:

@@ -27,6 +27,7 @@ from tests.services.connection import connection_to
 from tests.services.nobatch_host import NobatchHost
 from tests.services.slurm import QOS_LIMITED
 from tests.services.sshd import Sshd
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,19 +72,12 @@ def runs(root: Path) -> dict[str, int]:
     return {path.name: len(path.read_text().splitlines()) for path in (root / "ran").iterdir()}
 
 
-async def until_any(directory: Path) -> None:
-    """Wait until a directory is not empty."""
-    async with asyncio.timeout(60):
-        while not os.listdir(directory):
-            await asyncio.sleep(0.005)
-
-
 @pytest.mark.parametrize("ended", [0, 1, 15])
 async def test_a_sweep_whose_client_was_killed_runs_each_point_once(host: NobatchHost, ended: int) -> None:
     root = host.root
     (root / "ran").mkdir()
     async with running_client(root) as client:
-        await until_any(root / "ran")
+        await until(lambda: os.listdir(root / "ran"), "the first run", seconds=60)
         assert client.stdout is not None
         for _ in range(ended):
             await client.stdout.readline()
@@ -189,9 +183,7 @@ async def test_points_come_as_they_end_and_leaving_early_leaves_the_jobs_going_o
 async def test_cancelled_run_can_be_taken_up_and_its_jobs_cancelled(host: NobatchHost) -> None:
     sweep = Sweep(grid(a=[1, 2]), maker(host.root, f"touch {host.root}/ran_$a; sleep 100"), plugin="nobatch")
     run = asyncio.create_task(sweep.run())
-    async with asyncio.timeout(60):
-        while not (host.root / "ran_1").exists():
-            await asyncio.sleep(0.01)
+    await until((host.root / "ran_1").exists)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run

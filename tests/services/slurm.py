@@ -206,10 +206,6 @@ class SlurmCluster:
 
         wait_until(take_jobs, f"the nodes {wanted} to take jobs", timeout)
 
-    def job_count(self, name: str) -> int:
-        """Count the jobs of this name, pending to finished, that the controller remembers."""
-        return self.command("squeue", "-h", "-r", "-t", "all", "-o", "%j").split("\n").count(name)
-
 
 class CommandError(Exception):
     """Show what a Slurm command answered."""

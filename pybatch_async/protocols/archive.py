@@ -26,7 +26,7 @@ class Member:
 
     :param name: its relative name in the archive.
     :param source: what it holds, or a local path: a file, a symlink (which stays one), or a directory with what it
-        holds.
+        holds but sockets, fifos and devices.
     :param mode: permission bits; None for those of the local file, 0o644 for bytes.
     """
 
@@ -87,8 +87,8 @@ def _packed_tree(name: str, top: Path, mode: int | None) -> Iterator[bytes]:
         name, path, mode = waiting.pop()
         try:
             status = os.lstat(path)
-            if stat.S_ISSOCK(status.st_mode) and path == str(top):
-                raise TransferFailed(f"Can not copy {path!r}: it is a socket, which means nothing on another host.")
+            if _is_special(status.st_mode) and path == str(top):
+                raise TransferFailed(f"Can not copy {path!r}: it is neither a file nor a directory nor a symlink.")
             yield from _packed(name, path, status, mode)
             if stat.S_ISDIR(status.st_mode):
                 children = sorted(os.listdir(path), reverse=True)
@@ -111,8 +111,11 @@ def _packed(name: str, path: str, status: os.stat_result, mode: int | None) -> I
     elif stat.S_ISDIR(status.st_mode):
         info.type = tarfile.DIRTYPE
         yield _header(info)
-    elif not stat.S_ISSOCK(status.st_mode):  # a socket means nothing on another host; GNU tar leaves it out too
-        raise TransferFailed(f"Can not copy {path!r}: it is neither a file nor a directory nor a symlink.")
+
+
+def _is_special(mode: int) -> bool:
+    """Tell a socket, a fifo or a device, which hold nothing that another host could use."""
+    return not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode))
 
 
 def _packed_file(info: tarfile.TarInfo, path: str) -> Iterator[bytes]:

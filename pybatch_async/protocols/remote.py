@@ -81,15 +81,16 @@ class RemoteProtocol(ABC):
             raise CommandFailed(argv, self.host, done.returncode, stdout, stderr)
         return stdout
 
-    async def pipe(self, command: Sequence[str], input: bytes, output: Sink) -> Completed:
-        """Run a command and hand on its output as it comes, for those who copy files in a way of their own.
+    async def pipe(self, command: Sequence[str], input: Input, output: Sink) -> Completed:
+        """Run a command and hand on its output as it comes.
 
+        :param output: coroutine function that is given its standard output in pieces.
         :returns: how it ended, whatever its exit code.
         :raises CommandTimedOut: it did not end in time.
         :raises ConnectionFailed: the host was not reached, or the connection was lost.
         """
         check_argv(command)
-        return await self._guarded(command, input, output, self.command_timeout, repeatable=False)
+        return await self._guarded(command, _source(input), output, self.command_timeout, repeatable=False)
 
     async def read(self, remote_path: str) -> str:
         """Return the text of a file of the host; bytes that are no UTF-8 are replaced.
@@ -119,7 +120,8 @@ class RemoteProtocol(ABC):
 
         A directory comes with what it holds, "." and "dir/." under its own name, and is merged into one of that name.
         Symlinks stay symlinks. Permission bits and times are kept; owners, set-user-id and set-group-id bits are not.
-        Every file appears whole under its name, or not at all, and takes the place of one (or of a symlink) there.
+        Sockets, fifos and devices are left out of a directory, and refused by name. Every file appears whole under its
+        name, or not at all, and takes the place of one (or of a symlink) there.
 
         :param local_entries: paths on this machine.
         :param remote_path: a directory of the host to copy into or, for a single entry, its new name. "~/" is the home

@@ -7,6 +7,7 @@ import asyncio
 import os
 import pickle
 import shutil
+import socket
 import stat
 import string
 import subprocess
@@ -625,6 +626,46 @@ async def test_directory_goes_there_and_back_unchanged(protocol: RemoteProtocol,
     assert tree(here / "back") == tree(original)
     assert sorted(os.listdir(here)) == ["back", "data"]
     assert os.listdir(there) == ["copy"]
+
+
+def with_specials(top: Path) -> Path:
+    """Make a directory with a file, a fifo with two names, and a socket."""
+    top.mkdir()
+    (top / "file").write_text("file")
+    os.mkfifo(top / "fifo")
+    os.link(top / "fifo", top / "other")
+    with socket.socket(socket.AF_UNIX) as here:
+        here.bind(str(top / "socket"))
+    return top
+
+
+async def test_sockets_and_fifos_are_left_out_of_a_directory(protocol: RemoteProtocol, there: Path, here: Path) -> None:
+    original = with_specials(here / "d")
+    async with asyncio.timeout(20):
+        await protocol.upload([original], there)  # type: ignore[arg-type]
+        assert os.listdir(there / "d") == ["file"]
+        with_specials(there / "more")
+        await protocol.download([f"{there}/more"], here)
+    assert os.listdir(here / "more") == ["file"]
+
+
+@pytest.mark.parametrize("name", ["fifo", "socket"])
+async def test_what_holds_nothing_is_refused_by_name_and_never_hangs(
+    protocol: RemoteProtocol, there: Path, here: Path, name: str
+) -> None:
+    with_specials(there / "d")
+    path = f"{there}/d/{name}"
+    for operation in (
+        protocol.read(path),
+        protocol.create(path, "text"),
+        protocol.download([path], here),
+        protocol.upload([path], there),  # type: ignore[arg-type]
+    ):
+        async with asyncio.timeout(20):
+            with pytest.raises(pb.TransferFailed, match=f"{name}.*(socket, a fifo or a device|neither a file)"):
+                await operation
+    assert sorted(os.listdir(there / "d")) == ["fifo", "file", "other", "socket"]
+    assert not os.listdir(here)
 
 
 def prepared(top: Path) -> Path:

@@ -42,6 +42,7 @@ READ = (
 absolute "$1"
 [ -e "$path" ] || give_up missing
 [ -d "$path" ] && give_up is_directory
+[ -f "$path" ] || give_up special
 printf '%s\n' "$mark"
 cat <"$path" || give_up failed
 """
@@ -54,6 +55,7 @@ CREATE = (
     + r"""
 absolute "$1"
 [ -d "$path" ] && give_up is_directory
+[ -e "$path" ] && ! [ -f "$path" ] && give_up special
 case $path in */) give_up slash ;; esac
 into=${path%/*}/
 [ -d "$into" ] || give_up parent
@@ -127,6 +129,7 @@ index=0 count=$#
 for entry in "$@"; do
     absolute "$entry"
     [ -e "$path" ] || [ -L "$path" ] || give_up "missing:$index"
+    [ -f "$path" ] || [ -d "$path" ] || [ -L "$path" ] || give_up "special:$index"
     within=
     while :; do
         case $path in

@@ -17,6 +17,7 @@ _MISSING = {
 }
 _REFUSED = {
     "is_directory": "it is a directory; give the name of a file",
+    "special": "it is a socket, a fifo or a device; only files, directories and symlinks can be copied",
     "root": "it is the root directory, which has no name of its own; name what is in it",
     "cut": "the data did not arrive whole, and nothing was changed; try again",
 }

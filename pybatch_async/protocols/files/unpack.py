@@ -13,14 +13,16 @@ from ...errors import TransferFailed
 from ..archive import PART
 from .tar_reader import Entry, TarReader
 
+_SPECIAL = (tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE)
+
 
 class Unpacker:
     """Write the members of an archive below a directory that nobody else can reach.
 
-    Refused: absolute names, "..", devices, fifos, sparse files, a second member of the same name, members below a
-    file or a symlink, hard links to anything but a file of this archive. Symlinks are created after everything else,
-    so that none can lead a member elsewhere. Owners, set-user-id, set-group-id and sticky bits are dropped; the
-    process's umask applies.
+    Refused: absolute names, "..", sparse files, a second member of the same name, members below a file or a symlink,
+    hard links to anything but a file of this archive. Fifos and devices are left out of a directory, and refused
+    elsewhere. Symlinks are created after everything else, so that none can lead a member elsewhere. Owners,
+    set-user-id, set-group-id and sticky bits are dropped; the process's umask applies.
 
     :param root: an empty directory of mode 0700.
     """
@@ -33,6 +35,7 @@ class Unpacker:
         self._left = 0
         self._directories: dict[str, tuple[int, float] | None] = {}
         self._symlinks: dict[str, str] = {}
+        self._left_out: set[str] = set()
 
     @property
     def is_complete(self) -> bool:
@@ -95,6 +98,8 @@ class Unpacker:
             self._link(name, entry)
         elif entry.kind in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE):
             self._open(name, entry)
+        elif entry.kind in _SPECIAL and len(parts) > 1:
+            self._left_out.add(name)
         else:
             raise _refused(entry, "it is neither a file nor a directory nor a link")
 
@@ -117,6 +122,9 @@ class Unpacker:
 
     def _link(self, name: str, entry: Entry) -> None:
         target = "/".join(_parts(entry.target))
+        if target in self._left_out:
+            self._left_out.add(name)
+            return
         path = self._root / target
         # No symlink exists yet and the directory is private, so this path can not lead outside.
         if not path.is_file():

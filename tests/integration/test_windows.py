@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,6 +18,7 @@ from pybatch_async import (
     PathMissing,
     SshProtocol,
     SubmitFailed,
+    TransferFailed,
     create_job,
     reload_job,
 )
@@ -87,6 +89,17 @@ async def test_missing_file_is_named(host: WindowsHost, remote: AsyncsshProtocol
     assert not os.listdir(tmp_path)
 
 
+async def test_directory_that_can_not_be_read_leaves_nothing_behind(
+    host: WindowsHost, remote: AsyncsshProtocol, tmp_path: Path
+) -> None:
+    job = host.job(remote, ["sh", "-c", "mkdir -m 0 closed"], "work")
+    await job.submit()
+    await job.wait()
+    with pytest.raises(TransferFailed, match="Permission denied.*Nothing was copied"):
+        await job.get(["logs", "closed"], tmp_path)
+    assert not os.listdir(tmp_path)
+
+
 async def test_odd_arguments_arrive_unchanged(host: WindowsHost, remote: AsyncsshProtocol) -> None:
     words = ["", "a b", '"', '\\"', "c:\\x\\", "c:\\x y\\", "%PATH%", "^&|<>()!", "é漢", "new\nline", "'$(x)`"]
     job = host.job(remote, ["sh", "-c", 'printf "%s\\0" "$@" >args', "sh", *words], "work")
@@ -145,6 +158,29 @@ async def test_queue_goes_on_without_a_client_and_after_its_keeper_is_killed(
     assert await second.wait() is JobState.FINISHED
     assert await first.wait() is JobState.FINISHED
     assert (host.root / "first/ran").read_text() == "\n"
+
+
+async def test_each_job_runs_once_while_keepers_are_killed(host: WindowsHost, remote: AsyncsshProtocol) -> None:
+    async with AsyncsshProtocol(connection_to(host.server)) as other:
+        host.queue(remote, slots=4)
+        jobs = [
+            host.job(protocol, ["sh", "-c", "echo >>ran"], f"{number}")
+            for number, protocol in enumerate([remote, other] * 15)
+        ]
+        ends = asyncio.gather(*(submitted(job) for job in jobs))
+        while not ends.done():
+            await asyncio.sleep(0.3)
+            if (keeper := host.keeper()) is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(keeper, signal.SIGKILL)
+        assert await ends == [JobState.FINISHED] * len(jobs)
+        assert {(host.root / str(number) / "ran").read_text() for number in range(len(jobs))} == {"\n"}
+
+
+async def submitted(job: WindowsJob) -> JobState:
+    """Submit a job and wait for its end."""
+    await job.submit()
+    return await job.wait()
 
 
 async def test_killed_shepherd_takes_its_command_along_and_the_job_failed(

@@ -368,6 +368,14 @@ def test_placer_says_where_it_could_not_write(tmp_path: Path) -> None:
     assert answer["profile"][0] == str(tmp_path / bundle.PLACE) and answer["profile"][1]
 
 
+def test_manager_takes_no_call_through_a_shell_that_changes_bytes(tmp_path: Path) -> None:
+    placed(tmp_path)
+    argv = [sys.executable, *bundle.command("python", "m4rk", "states")[1:]]
+    for spoilt in (b"", bundle.PROBE.replace(b"\n", b"\r\n"), bundle.PROBE.decode("cp1252").encode()):
+        done = subprocess.run(argv, input=spoilt + b"{}\n", cwd=tmp_path, capture_output=True, check=True)
+        assert "PowerShell" in json.loads(done.stdout.decode().partition("m4rk ")[2])["error"]
+
+
 def test_placer_can_be_read_by_python_2() -> None:
     program = bundle.placer("m4rk").decode()
     source = program.partition('PARTS = json.loads(base64.b64decode("')[2].partition('"')[0]

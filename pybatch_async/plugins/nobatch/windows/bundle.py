@@ -20,6 +20,7 @@ PLACE = "AppData/Local/pybatch_async"  # below the profile, which nobody else re
 _SHARED = "__init__ choice cleaning ledger schedule store unpack".split()
 _OWN = "__init__ boot calling command crew ending identity keeper kernel32 machine processes reading shepherd".split()
 _PARTS = ["manager.py", *(f"host/{part}.py" for part in _SHARED), *(f"host/windows/{part}.py" for part in _OWN)]
+PROBE = b"\x00\xff\r\n\n"  # the manager takes no call without it (see host/windows/boot.py)
 _OPTIONS = ("-I", "-S")  # neither the environment nor other modules have an influence
 
 # Python 2 has to get through this far enough to say that it is too old.

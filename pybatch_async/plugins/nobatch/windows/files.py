@@ -16,8 +16,9 @@ from ....protocols.framing import Frame, new_mark
 from ....protocols.remote import Completed, RemoteProtocol, Sink
 from ....protocols.waiting import in_thread
 from ....quoting import PlainCommand
-from ..answers import translated
+from ..answers import refuse, translated
 from . import bundle, paths
+from .queue import request_line
 
 _NO_SUCH_FILE = 2  # Python's exit code where the manager is missing
 
@@ -68,7 +69,7 @@ async def fetch(
     names = [_name(entry) for entry in entries]
     for is_last in (False, True):
         mark = new_mark()
-        request = json.dumps({"paths": list(entries), "names": names}).encode() + b"\n"
+        request = request_line({"paths": list(entries), "names": names})
         command = bundle.command(python, mark, "fetch")
         async with Receiver(target, names, mark, protocol.host) as receiver:
             answered = _Answered(mark, receiver.take)
@@ -78,6 +79,10 @@ async def fetch(
                 continue
             _check(answered.answer, entries, protocol.host, python, command, done)
             await receiver.flush()
+            if not receiver.is_complete and (said := done.stderr.decode(errors="replace").strip()):
+                raise TransferFailed(
+                    f"Can not download from {protocol.host}: {said.splitlines()[0]}. Nothing was copied."
+                )
             await receiver.finish()
         return
 
@@ -100,6 +105,7 @@ def _check(
     if answer is None or done.returncode != 0:
         stderr = done.stderr.decode(errors="replace")
         raise translated(CommandFailed(command, host, done.returncode or 0, "", stderr), python, host, "fetch")
+    refuse(answer, TransferFailed, host)
     if "missing" in answer:
         entry = entries[answer["missing"]]
         raise PathMissing(f"Can not download {entry!r} on {host}: there is no such file or directory; check the name.")

@@ -86,6 +86,11 @@ class WindowsQueue(NobatchQueue):
         return answer_of(output, mark, python, self.host, verb)
 
 
+def request_line(request: Mapping[str, Any]) -> bytes:
+    """Return what begins the standard input of every call."""
+    return bundle.PROBE + json.dumps(request).encode() + b"\n"
+
+
 def python_of(job: JobRecord) -> str:
     """Return the interpreter of a job's host."""
     named = job.params.python_exe
@@ -93,7 +98,7 @@ def python_of(job: JobRecord) -> str:
 
 
 async def _input(request: Mapping[str, Any], staged: Staged | None) -> AsyncIterator[bytes]:
-    yield json.dumps(request).encode() + b"\n"
+    yield request_line(request)
     if staged:
         async for piece in tar_stream(staged.members):
             yield piece

@@ -5,8 +5,17 @@ A call of a client is `VERB MARK [FRAME]`. The frame is for its protocol: a line
 on standard output, and a line with it and the exit code at the end of standard error.
 """
 
+import json
 import os
 import sys
+
+PROBE = (
+    b"\x00\xff\r\n\n"  # what comes first on standard input; only a shell that hands bytes on as they are lets it pass
+)
+_REWRITTEN = (
+    "The shell that sshd starts here changes what is sent through it, as PowerShell does: have it start cmd.exe, which "
+    "it does where no DefaultShell is set in the registry (HKLM\\SOFTWARE\\OpenSSH)."
+)
 
 
 def _part(name):
@@ -37,11 +46,13 @@ def _answer(verb, mark, frame=""):
         sys.stdout.flush()
     code = 1
     try:
-        reading = _part("host.windows.reading")
-        if verb == "fetch":
-            reading.fetch(mark, sys.stdin.buffer)
+        if sys.stdin.buffer.read(len(PROBE)) != PROBE:
+            sys.stdout.write("\n%s %s\n" % (mark, json.dumps({"error": _REWRITTEN})))
+            sys.stdout.flush()
+        elif verb == "fetch":
+            _part("host.windows.reading").fetch(mark, sys.stdin.buffer)
         else:
-            _part("manager").main(verb, mark, sys.stdin.buffer, reading.VERBS)
+            _part("manager").main(verb, mark, sys.stdin.buffer, _part("host.windows.reading").VERBS)
         code = 0
     finally:
         if frame:

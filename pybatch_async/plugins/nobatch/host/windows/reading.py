@@ -41,7 +41,10 @@ def fetch(mark, stream):
     answer = {"missing": missing[0]} if missing else {"archive": True}
     output.write(("\n%s %s\n" % (mark, json.dumps(answer))).encode("ascii"))
     if not missing:
-        _send(paths, request["names"], output)
+        try:
+            _send(paths, request["names"], output)
+        except OSError as error:  # the archive is cut, and the client takes nothing of it
+            sys.stderr.write("%s\n" % error)
     output.flush()
 
 

@@ -33,9 +33,23 @@ def create_job(plugin_name: str, params: LaunchParameters, protocol: GenericProt
     :param protocol: how to reach the host; None for this machine.
     :raises ConfigurationError: an unknown plugin, wrong parameters, or something that is no protocol.
     """
+    return found_plugin(plugin_name, protocol).create_job(params, protocol)
+
+
+def found_plugin(name: str, protocol: GenericProtocol | None) -> Plugin:
+    """Return a plugin, to be used with a protocol.
+
+    :raises ConfigurationError: an unknown plugin, or something that is no protocol.
+    """
+    if not isinstance(name, str):
+        raise ConfigurationError(f'The name of a plugin comes first, "slurm" or another, not a {type(name).__name__}.')
     if protocol is not None and (isinstance(protocol, type) or not isinstance(protocol, GenericProtocol)):
-        raise ConfigurationError(f"A protocol is needed to reach the host, not {protocol!r}.")
-    return _plugin(str(plugin_name)).create_job(params, protocol)
+        is_class = isinstance(protocol, type)
+        shown = f"the class {protocol.__name__} itself" if is_class else f"a {type(protocol).__name__}"
+        raise ConfigurationError(
+            f"A protocol is needed to reach the host, AsyncsshProtocol(connection) or another, not {shown}."
+        )
+    return _plugin(name)
 
 
 def reload_job(text: str, protocol: GenericProtocol | None = None) -> GenericJob:

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TypeVar
 
-from .errors import PybatchException
+from .errors import ConfigurationError, PybatchException
 from .interfaces import GenericJob, GenericTask
 from .states import JobState
 
@@ -19,8 +19,9 @@ async def submit_all(jobs: Iterable[GenericJob]) -> list[PybatchException | None
     """Submit jobs together.
 
     :returns: what went wrong with each job, in their order; None for one that was submitted.
+    :raises ConfigurationError: something else than jobs was given; nothing was submitted.
     """
-    outcomes = await asyncio.gather(*(job.submit() for job in jobs), return_exceptions=True)
+    outcomes = await asyncio.gather(*(job.submit() for job in _checked(jobs, "submit")), return_exceptions=True)
     return [outcome if outcome is None else _ours(outcome) for outcome in outcomes]
 
 
@@ -28,8 +29,9 @@ async def wait_all(jobs: Iterable[Waitable]) -> list[JobState | PybatchException
     """Wait for the end of jobs, or of tasks of an array.
 
     :returns: the final state of each, in their order, or what went wrong with waiting for it (JobLost…).
+    :raises ConfigurationError: something else than jobs and tasks was given.
     """
-    outcomes = await asyncio.gather(*(job.wait() for job in jobs), return_exceptions=True)
+    outcomes = await asyncio.gather(*(job.wait() for job in _checked(jobs, "wait")), return_exceptions=True)
     return [outcome if isinstance(outcome, JobState) else _ours(outcome) for outcome in outcomes]
 
 
@@ -37,8 +39,10 @@ async def as_completed(jobs: Iterable[Waited]) -> AsyncIterator[Waited]:
     """Iterate over jobs, or tasks of an array, as they end, the first to end first.
 
     A job whose end can not be learnt is yielded as well: its `wait()` raises why.
+
+    :raises ConfigurationError: something else than jobs and tasks was given.
     """
-    waits = {asyncio.ensure_future(job.wait()): job for job in jobs}
+    waits = {asyncio.ensure_future(job.wait()): job for job in _checked(jobs, "wait")}
     try:
         pending = set(waits)
         while pending:
@@ -49,6 +53,17 @@ async def as_completed(jobs: Iterable[Waited]) -> AsyncIterator[Waited]:
                 yield waits[wait]
     finally:
         await _end(list(waits))
+
+
+def _checked(jobs: Iterable[Waited], operation: str) -> list[Waited]:
+    """Return the jobs, all of which have an operation."""
+    if not isinstance(jobs, Iterable):
+        raise ConfigurationError(f"A list of jobs is needed, not a single {type(jobs).__name__}.")
+    listed = list(jobs)
+    for job in listed:
+        if not hasattr(type(job), operation):
+            raise ConfigurationError(f"A list of jobs is needed, but one of them is a {type(job).__name__}.")
+    return listed
 
 
 async def _end(waits: Sequence[asyncio.Future[JobState]]) -> None:

@@ -18,7 +18,8 @@ import anyio.to_thread
 from ..errors import ConfigurationError, PybatchException
 from ..states import JobState
 
-_APPLICATION = 0x70796261  # "pyba"; tells our files from others (https://www.sqlite.org/pragma.html#pragma_application_id)
+# "pyba": tells our files from others (https://www.sqlite.org/pragma.html#pragma_application_id)
+_APPLICATION = 0x70796261
 _VERSION = 1
 _NEW = f"""
 BEGIN;
@@ -62,8 +63,10 @@ class Entry:
 def key_of(point: Mapping[str, Any]) -> str:
     """Return what a point is known by in the journal.
 
-    :raises ConfigurationError: the point holds something that JSON can not.
+    :raises ConfigurationError: the point is no dict, or holds something that JSON can not.
     """
+    if not isinstance(point, Mapping):
+        raise ConfigurationError(f"A sweep takes an iterable of dicts, one a point, but one of them is {point!r}.")
     try:
         return json.dumps(dict(point), sort_keys=True)
     except (TypeError, ValueError) as error:

@@ -26,9 +26,7 @@ class Runner:
     :param journal: where to keep what is learnt; None for nowhere.
     """
 
-    def __init__(
-        self, job_of: Callable[[Entry], GenericJob], collect: Collect | None, journal: Journal | None
-    ) -> None:
+    def __init__(self, job_of: Callable[[Entry], GenericJob], collect: Collect | None, journal: Journal | None) -> None:
         self._job_of = job_of
         self._collect = collect
         self._journal = journal

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from ..interfaces import GenericJob, GenericProtocol
-from ..job_factory import create_job, reload_job
+from ..job_factory import create_job, found_plugin, reload_job
 from ..known import known_of
 from ..parameters import LaunchParameters
 from ..protocols.local import LocalProtocol
@@ -37,7 +37,8 @@ class Sweep:
     :param collect: coroutine function that is given the job of a point that FINISHED and returns its result, which
         must be something that JSON can hold.
     :param retry_failed: run the points anew that FAILED in an earlier run.
-    :raises ConfigurationError: two points are the same, or one can not be written as JSON.
+    :raises ConfigurationError: two points are the same, or one can not be written as JSON; the plugin is unknown, or
+        the protocol is none.
     """
 
     def __init__(
@@ -51,7 +52,8 @@ class Sweep:
         collect: Collect | None = None,
         retry_failed: bool = False,
     ) -> None:
-        self.protocol = protocol or LocalProtocol()
+        self.protocol = LocalProtocol() if protocol is None else protocol
+        found_plugin(plugin, self.protocol)
         self.settled_before = 0  # how many points the last run found done when it began
         self._points = _keyed(points)
         self._make = make

@@ -191,6 +191,20 @@ async def test_cancelled_run_can_be_taken_up_and_its_jobs_cancelled(host: Nobatc
     assert [row["state"] for row in await sweep.run()] == ["FAILED", "FAILED"]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"plugin": "slrum"}, "no plugin 'slrum'"),
+        ({"protocol": "ssh"}, "protocol is needed"),
+        ({}, "iterable of dicts"),
+    ],
+)
+async def test_a_sweep_that_can_not_run_is_refused_at_once(wrong: dict[str, Any], told: str) -> None:
+    points: Any = [{"a": 1}] if wrong else {"a": 1}
+    with pytest.raises(ConfigurationError, match=told):
+        Sweep(points, maker(Path(), ""), **wrong)
+
+
 async def test_points_must_differ_and_leave_the_names_of_the_outcome_free() -> None:
     with pytest.raises(ConfigurationError, match="there twice"):
         Sweep([{"a": 1}, {"a": 1}], maker(Path(), ""))

@@ -36,8 +36,14 @@ def test_an_unknown_plugin_is_refused_with_the_known_ones(plugin: str) -> None:
 @pytest.mark.parametrize("protocol", ["gaia", LocalProtocol, ConnectionParameters("gaia")])
 @pytest.mark.parametrize("plugin", ["slurm", "nobatch", "local"])
 def test_what_is_no_protocol_is_refused(plugin: str, protocol: Any) -> None:
-    with pytest.raises(ConfigurationError, match="protocol is needed"):
+    with pytest.raises(ConfigurationError, match=r"protocol is needed .*, not (a|the class) \w+( itself)?\.$"):
         create_job(plugin, PARAMS, protocol)
+
+
+@pytest.mark.parametrize("name", [None, 3, PARAMS])
+def test_what_is_no_name_of_a_plugin_is_refused(name: Any) -> None:
+    with pytest.raises(ConfigurationError, match="name of a plugin comes first"):
+        create_job(name, PARAMS)
 
 
 @pytest.mark.parametrize("text", [None, 3, "", "{}", "[]", '{"format": 1, "plugin": "slurm"}'])

@@ -4,11 +4,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
-from pybatch_async import GenericJob, JobLost, JobState, SubmitFailed, as_completed, submit_all, wait_all
+from pybatch_async import (
+    ConfigurationError,
+    GenericJob,
+    JobLost,
+    JobState,
+    SubmitFailed,
+    as_completed,
+    submit_all,
+    wait_all,
+)
 
 
 class Job:
@@ -52,6 +61,18 @@ async def test_waiting_together_tells_the_end_of_each() -> None:
     lost.end.set_exception(gone)
     other.end.set_result(JobState.FAILED)
     assert await wait_all(jobs(one, lost, other)) == [JobState.FINISHED, gone, JobState.FAILED]
+
+
+async def test_what_are_no_jobs_is_refused_before_anything_is_done() -> None:
+    job = Job()
+    coroutine = job.submit()
+    wrong: list[Any] = [job, None, [job, 3], [job, coroutine], [Job]]
+    for what in wrong:
+        for operation in (submit_all(what), wait_all(what), anext(as_completed(what))):
+            with pytest.raises(ConfigurationError, match="A list of jobs is needed"):
+                await operation
+    await coroutine
+    assert not job.waiters
 
 
 async def test_nothing_to_do_is_done_at_once() -> None:

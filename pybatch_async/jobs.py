@@ -21,7 +21,7 @@ async def submit_all(jobs: Iterable[GenericJob]) -> list[PybatchException | None
     :returns: what went wrong with each job, in their order; None for one that was submitted.
     :raises ConfigurationError: something else than jobs was given; nothing was submitted.
     """
-    outcomes = await asyncio.gather(*(job.submit() for job in _checked(jobs, "submit")), return_exceptions=True)
+    outcomes = await asyncio.gather(*(job.submit() for job in listed(jobs, "submit")), return_exceptions=True)
     return [outcome if outcome is None else _ours(outcome) for outcome in outcomes]
 
 
@@ -31,7 +31,7 @@ async def wait_all(jobs: Iterable[Waitable]) -> list[JobState | PybatchException
     :returns: the final state of each, in their order, or what went wrong with waiting for it (JobLost…).
     :raises ConfigurationError: something else than jobs and tasks was given.
     """
-    outcomes = await asyncio.gather(*(job.wait() for job in _checked(jobs, "wait")), return_exceptions=True)
+    outcomes = await asyncio.gather(*(job.wait() for job in listed(jobs, "wait")), return_exceptions=True)
     return [outcome if isinstance(outcome, JobState) else _ours(outcome) for outcome in outcomes]
 
 
@@ -42,7 +42,7 @@ async def as_completed(jobs: Iterable[Waited]) -> AsyncIterator[Waited]:
 
     :raises ConfigurationError: something else than jobs and tasks was given.
     """
-    waits = {asyncio.ensure_future(job.wait()): job for job in _checked(jobs, "wait")}
+    waits = {asyncio.ensure_future(job.wait()): job for job in listed(jobs, "wait")}
     try:
         pending = set(waits)
         while pending:
@@ -55,15 +55,19 @@ async def as_completed(jobs: Iterable[Waited]) -> AsyncIterator[Waited]:
         await _end(list(waits))
 
 
-def _checked(jobs: Iterable[Waited], operation: str) -> list[Waited]:
-    """Return the jobs, all of which have an operation."""
+def listed(jobs: Iterable[Waited], operation: str) -> list[Waited]:
+    """Return jobs as a list.
+
+    :param operation: a method that all of them have.
+    :raises ConfigurationError: it is no list, or one of them is no job.
+    """
     if not isinstance(jobs, Iterable):
         raise ConfigurationError(f"A list of jobs is needed, not a single {type(jobs).__name__}.")
-    listed = list(jobs)
-    for job in listed:
+    them = list(jobs)
+    for job in them:
         if not hasattr(type(job), operation):
             raise ConfigurationError(f"A list of jobs is needed, but one of them is a {type(job).__name__}.")
-    return listed
+    return them
 
 
 async def _end(waits: Sequence[asyncio.Future[JobState]]) -> None:

@@ -12,6 +12,7 @@ from html import escape
 from typing import Any
 
 from .interfaces import GenericJob, GenericTask
+from .jobs import listed
 from .known import known_of
 from .plugins.task import Task
 from .plugins.ticket import JobRecord, host_name
@@ -41,7 +42,7 @@ class Html:
 
 def show(jobs: Iterable[GenericJob | GenericTask]) -> Html:
     """Return a table of jobs, or of tasks of an array, for a notebook to display."""
-    return Html(jobs_html(list(jobs)))
+    return Html(jobs_html(listed(jobs, "wait")))
 
 
 def jobs_html(jobs: Sequence[GenericJob | GenericTask]) -> str:

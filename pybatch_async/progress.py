@@ -15,6 +15,7 @@ from typing import TextIO
 import anyio.to_thread
 
 from .interfaces import GenericJob, GenericTask
+from .jobs import listed
 from .known import known_of
 from .states import JobState
 from .sweep import Sweep
@@ -98,8 +99,9 @@ async def progress(shown: Shown, *, stream: TextIO | None = None, interval: floa
     :param stream: where to write; None for standard error. A terminal gets one line that changes, any other stream a
         line for each change.
     :param interval: seconds between two looks; None for 0.5 on a terminal and 10 elsewhere.
+    :raises ConfigurationError: something else was given.
     """
-    units = shown if isinstance(shown, Sweep) else list(shown)
+    units = shown if isinstance(shown, Sweep) else listed(shown, "wait")
     display = _Display(units, sys.stderr if stream is None else stream, interval)
     task = asyncio.create_task(display.run(), name="pybatch_async progress")
     try:

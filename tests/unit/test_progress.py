@@ -6,10 +6,11 @@ from __future__ import annotations
 import asyncio
 import io
 from collections import Counter
+from typing import Any
 
 import pytest
 
-from pybatch_async import JobState, LaunchParameters, create_job, progress
+from pybatch_async import ConfigurationError, JobState, LaunchParameters, create_job, progress
 from pybatch_async.progress import Snapshot, render, states_of
 
 FINISHED, FAILED, RUNNING, QUEUED = JobState.FINISHED, JobState.FAILED, JobState.RUNNING, JobState.QUEUED
@@ -76,6 +77,13 @@ async def test_what_the_body_raises_comes_through_and_leaves_no_task() -> None:
         async with progress([], stream=io.StringIO()):
             raise KeyError
     assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize("wrong", [create_job("nobatch", LaunchParameters(["true"], "work")), 3, ["job"]])
+async def test_what_are_no_jobs_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="A list of jobs is needed"):
+        async with progress(wrong, stream=io.StringIO()):
+            pass
 
 
 def test_counts_may_lack_states() -> None:

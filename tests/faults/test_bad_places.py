@@ -34,22 +34,42 @@ def place(workspace: Workspace) -> Path:
 @pytest.fixture
 def small_disk(place: Path, accounts: Accounts) -> Iterator[Path]:
     """A file system of 256 KiB that every user can write to."""
-    argv = ["mount", "-t", "tmpfs", "-o", "size=256k,mode=1777", "none", str(place)]
+    with mounted(place, "size=256k"):
+        yield place
+
+
+@pytest.fixture
+def few_files(place: Path, accounts: Accounts) -> Iterator[Path]:
+    """A file system that holds 40 files, as a quota on files allows, and that every user can write to."""
+    with mounted(place, "size=1m,nr_inodes=40"):
+        yield place
+
+
+@contextlib.contextmanager
+def mounted(place: Path, limits: str) -> Iterator[None]:
+    """Mount a file system with limits."""
+    argv = ["mount", "-t", "tmpfs", "-o", f"{limits},mode=1777", "none", str(place)]
     if subprocess.run(argv, capture_output=True).returncode != 0:
         pytest.fail("a small file system can not be mounted here: that takes CAP_SYS_ADMIN")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 @contextlib.contextmanager
 def filled(disk: Path) -> Iterator[None]:
-    """Fill a file system to its last byte."""
+    """Fill a file system to its last byte, or to its last file."""
     ballast = disk / "ballast"
-    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+    ballast.mkdir()
+    with contextlib.suppress(OSError):
+        for number in range(1000):
+            (ballast / f"{number}").write_bytes(b"x" * 16)
+    with contextlib.suppress(OSError), (ballast / "0").open("ab", buffering=0) as file:
         while True:
             file.write(b"x" * 4096)
     yield
-    ballast.unlink()
+    shutil.rmtree(ballast)
 
 
 async def refused(job: Job, cluster: SlurmCluster, *words: str) -> None:
@@ -81,6 +101,23 @@ async def test_a_full_work_directory_is_told_and_can_be_used_once_it_has_room(
         with filled(small_disk):
             await refused(other, slurm, "disk full", "No space left")
         await works(make_job(protocol, small_disk / "other"))
+
+
+async def test_a_work_directory_that_may_hold_no_more_files_is_told(
+    sshd: Sshd, slurm: SlurmCluster, few_files: Path
+) -> None:
+    async with reach(sshd) as protocol:
+        job, other = make_job(protocol, few_files / "job"), make_job(protocol, few_files / "other")
+        (few_files / "job").mkdir()
+        os.chown(few_files / "job", sshd.uid, -1)
+        with filled(few_files):
+            await refused(job, slurm, "No space left", "quota")
+            await refused(other, slurm, "No space left", "quota")
+        await works(job)
+        again = make_job(protocol, few_files / "job")
+        with filled(few_files):
+            await refused(again, slurm, "No space left", "quota")
+        await asyncio.gather(works(other), works(make_job(protocol, few_files / "third")))
 
 
 async def test_no_job_starts_on_input_files_that_did_not_fit(

@@ -20,6 +20,7 @@ from ..errors import (
 )
 from ..interfaces import GenericProtocol, Input
 from ..protocols import waiting
+from ..protocols.remote import RemoteProtocol, Sink
 from .coalescer import Bounds, Coalescer
 from .poller import Poller, Polling, is_passing
 from .ticket import JobRecord, Report, Ticket, host_name
@@ -119,6 +120,12 @@ class HostQueue(ABC):
         """Return what is known of an array once one of its tasks has ended."""
         return await self._poller.wait(job, lambda report: report.infos[index].state.is_final)
 
+    def tell(self, job: JobRecord, ticket: Ticket) -> None:
+        """Have a job know that it is submitted while others that travel with it are still under way."""
+        adopt(job, ticket)
+        self._submissions.tell(job, ticket)
+        self._resumptions.tell(job, ticket)
+
     @abstractmethod
     async def submit_many(self, jobs: list[JobRecord]) -> Sequence[Ticket | Exception]:
         """Submit jobs; one that has a record on the host already is adopted, never submitted twice."""
@@ -176,15 +183,19 @@ class HostQueue(ABC):
         jobs = _submitted.get(self.protocol, ())
         return [job for job in jobs if job.plugin_name in self.plugins and job.needs_watching]
 
-    async def run(self, argv: Sequence[str], *, input: Input = None, deadline: float = 120.0) -> str:
+    async def run(
+        self, argv: Sequence[str], *, input: Input = None, output: Sink | None = None, deadline: float = 120.0
+    ) -> str:
         """Run a command on the host within a deadline.
 
+        :param output: takes the standard output as it comes, or at the end where the protocol tells it only then.
         :param deadline: seconds.
+        :returns: the standard output; "" where it was taken.
         :raises CommandTimedOut: it did not end by then.
         """
         try:
             async with asyncio.timeout(deadline) as scope:
-                answer = await self.protocol.run(argv, input=input)
+                answer = await _run(self.protocol, argv, input, output)
             self._is_reached = True
             return answer
         except CommandFailed:
@@ -213,6 +224,19 @@ class HostQueue(ABC):
     def may_pass(self, error: Exception) -> bool:
         """Tell whether what failed may succeed later by itself; a host that never answered is rather a wrong one."""
         return is_passing(error) and (self._is_reached or not isinstance(error, HostUnreachable))
+
+
+async def _run(protocol: GenericProtocol, argv: Sequence[str], input: Input, output: Sink | None) -> str:
+    if output is None:
+        return await protocol.run(argv, input=input)
+    if isinstance(protocol, RemoteProtocol):
+        done = await protocol.pipe(argv, input, output)
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace")
+            raise CommandFailed(argv, protocol.host, done.returncode, "", said)
+    else:
+        await output((await protocol.run(argv, input=input)).encode(errors="replace"))
+    return ""
 
 
 async def pauses() -> AsyncIterator[float]:

@@ -148,6 +148,23 @@ async def test_input_is_text_bytes_or_a_stream(protocol: RemoteProtocol) -> None
     assert await protocol.run(["cat"]) == ""
 
 
+async def test_piped_output_is_handed_on_as_it_comes(protocol: RemoteProtocol) -> None:
+    taken, has_come = b"", asyncio.Event()
+
+    async def take(chunk: bytes) -> None:
+        nonlocal taken
+        taken += chunk
+        has_come.set()
+
+    async def answer() -> AsyncIterator[bytes]:
+        async with asyncio.timeout(30):
+            await has_come.wait()
+        yield b"answer\n"
+
+    done = await protocol.pipe(["sh", "-c", 'echo question; read line; echo "$line"; exit 3'], answer(), take)
+    assert (taken, done.returncode, done.stdout) == (b"question\nanswer\n", 3, b"")
+
+
 async def test_large_input_and_output_pass(protocol: RemoteProtocol) -> None:
     text = "0123456789abcde\n" * 200_000
     assert await protocol.run(["cat"], input=text) == text

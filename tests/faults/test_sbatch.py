@@ -21,6 +21,7 @@ from tests.services.workspace import program
 _DOUBLE = """\
 #!/bin/sh
 cue={directory}/cue
+while [ -e held ]; do sleep 0.1; done
 if [ ! -e "$cue" ]; then exec {real} "$@"; fi
 doing=$(cat "$cue")
 rm "$cue"
@@ -91,6 +92,21 @@ async def count_runs(slurm: SlurmCluster, jobs: list[Job]) -> Count:
 @pytest.mark.parametrize("doing", [*CUES, *(pytest.param(cue, marks=pytest.mark.whole) for cue in MORE_CUES)])
 async def test_what_sbatch_left_open_is_settled(double: Path, slurm: SlurmCluster, doing: str) -> None:
     report(f"sbatch: {doing}", await submit_once(double, slurm, doing))
+
+
+async def test_who_has_an_id_does_not_wait_for_those_after_it(double: Path, slurm: SlurmCluster) -> None:
+    protocol = local_queue()
+    first, second = jobs = [make_job(protocol, double.parent.parent / f"job{number}") for number in range(2)]
+    held = Path(second.params.work_directory, "held")
+    held.parent.mkdir()
+    await asyncio.to_thread(held.touch)
+    tasks = [asyncio.create_task(job.submit()) for job in jobs]
+    await tasks[0]
+    assert await first.wait() is JobState.FINISHED
+    assert not tasks[1].done() and not second.job_id
+    await asyncio.to_thread(held.unlink)
+    await tasks[1]
+    await count_runs(slurm, jobs)
 
 
 @pytest.fixture

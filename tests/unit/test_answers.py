@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pybatch_async.plugins.slurm.answers import (
+    Answer,
+    AnswerReader,
     Record,
     between,
     framed,
     is_ambiguous,
     is_limit,
     is_unreached,
-    parse_answer,
 )
 
 DATA = Path(__file__).parents[1] / "data" / "slurm"
@@ -144,8 +145,14 @@ PBy is {TOKEN} 66
 """
 
 
+def read(text: str, nonce: str) -> Answer:
+    reader = AnswerReader(nonce)
+    reader.feed(text.encode(errors="replace"))
+    return reader.answer
+
+
 def test_an_answer_is_found_among_what_the_login_prints() -> None:
-    answer = parse_answer(ANSWER, "PBx")
+    answer = read(ANSWER, "PBx")
     record = answer.records[TOKEN]
     assert (record.directory, record.job_id, record.code, record.runs) == (
         "/home/u/a dir",
@@ -158,13 +165,32 @@ def test_an_answer_is_found_among_what_the_login_prints() -> None:
 
 
 def test_a_cut_answer_says_what_had_come() -> None:
-    answer = parse_answer(ANSWER.partition("noise")[0], "PBx")
+    answer = read(ANSWER.partition("noise")[0], "PBx")
     assert answer.records[TOKEN].job_id == "42"
     assert not answer.is_whole
 
 
+@pytest.mark.parametrize("size", [1, 7, 64, 1000])
+def test_who_reads_along_hears_of_each_sbatch_that_has_returned(size: int) -> None:
+    heard: list[tuple[str, str]] = []
+    reader = AnswerReader("PBx", lambda token, record: heard.append((token, record.job_id)))
+    data = ANSWER.encode()
+    start = data.index(b"noise")
+    for position in range(0, start, size):
+        reader.feed(data[position : min(position + size, start)])
+    assert not heard
+    for position in range(start, len(data), size):
+        reader.feed(data[position : position + size])
+    assert heard == [(TOKEN, "42")]
+    assert reader.answer == read(ANSWER, "PBx")
+
+
+def test_a_line_that_was_cut_says_nothing() -> None:
+    assert read(f"PBx is {TOKEN} 4", "PBx").records == {}
+
+
 def test_a_missing_sbatch_is_told() -> None:
-    assert parse_answer("PBx nosbatch /bin:/usr/bin\n", "PBx").missing_sbatch == "/bin:/usr/bin"
+    assert read("PBx nosbatch /bin:/usr/bin\n", "PBx").missing_sbatch == "/bin:/usr/bin"
 
 
 def test_a_program_s_answer_stands_between_two_marks() -> None:
@@ -181,6 +207,6 @@ def test_only_marked_lines_are_ours() -> None:
 @given(st.lists(st.sampled_from(ANSWER.splitlines()) | st.text(max_size=20)))
 def test_no_answer_makes_the_reader_fail(lines: list[str]) -> None:
     text = "\n".join(lines)
-    for record in parse_answer(text, "PBx").records.values():
+    for record in read(text, "PBx").records.values():
         assert (record.job_id, record.is_refused, record.began, record.said) is not None
     between(text, "PBx")

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from pybatch_async import LaunchParameters, LocalProtocol
-from pybatch_async.plugins.slurm.answers import Answer, parse_answer
+from pybatch_async.plugins.slurm.answers import Answer, AnswerReader
+from pybatch_async.plugins.slurm.packing import members
 from pybatch_async.plugins.slurm.scripts import UNPACK, new_nonce, script
-from pybatch_async.plugins.slurm.submission import Unit, _members, units_of
+from pybatch_async.plugins.slurm.units import Unit, units_of
 from pybatch_async.plugins.staging import anchored
 from pybatch_async.plugins.ticket import JobRecord
 from pybatch_async.protocols.archive import tar_stream
@@ -69,26 +70,28 @@ class Host:
 
     async def submit(self, units: Sequence[Unit]) -> Answer:
         """Send units through the driver."""
-        return await self.send(b"".join([chunk async for chunk in tar_stream(_members(units))]))
+        return await self.send(b"".join([chunk async for chunk in tar_stream(members(units))]))
 
     async def send(self, archive: bytes) -> Answer:
         """Have an archive unpacked and its driver run."""
         nonce, command = new_nonce(), UNPACK.replace("/bin/sh", self.shell)
         assert self.shell in command
-        return parse_answer(await self._run([self.shell, "-c", command, "sh", nonce], archive), nonce)
+        return await self._run([self.shell, "-c", command, "sh", nonce], archive, nonce)
 
     async def look(self, *units: Unit) -> Answer:
         """Ask what the records of units say."""
         nonce = new_nonce()
         lines = (line for unit in units for line in (unit.token, anchored(unit.job.directory), unit.intent))
         text = script("lookup.sh", nonce, ["look"], lines)
-        return parse_answer(await self._run([self.shell, "-s"], text.encode()), nonce)
+        return await self._run([self.shell, "-s"], text.encode(), nonce)
 
-    async def _run(self, argv: list[str], data: bytes) -> str:
+    async def _run(self, argv: list[str], data: bytes, nonce: str) -> Answer:
         def run() -> bytes:
             return subprocess.run(argv, input=data, env=self.environment, capture_output=True, timeout=60).stdout
 
-        return (await asyncio.to_thread(run)).decode()
+        reader = AnswerReader(nonce)
+        reader.feed(await asyncio.to_thread(run))
+        return reader.answer
 
     def calls(self, unit: Unit) -> int:
         """Count the calls of sbatch for a unit."""
@@ -183,7 +186,7 @@ async def test_no_job_is_submitted_before_all_its_files_have_arrived(host: Host,
     source = tmp_path / "input.dat"
     source.write_bytes(data)
     units = host.units("", input_files=[str(source)])
-    archive = b"".join([chunk async for chunk in tar_stream(_members(units))])
+    archive = b"".join([chunk async for chunk in tar_stream(members(units))])
     target = Path(units[0].job.directory) / "input.dat"
     whole = len(archive) - 1024  # two blocks of zeros, which a tar may do without
     for end in [*range(0, whole - 512, 3001), whole - 1025, whole - 513, whole - 512]:
@@ -220,7 +223,7 @@ async def test_what_killed_drivers_left_behind_goes_after_a_day(host: Host, tmp_
 
 async def test_an_archive_that_comes_no_further_is_given_up_a_minute_after_somebody_asks(host: Host) -> None:
     units = host.units("", input_files=["/bin/sh"])
-    archive = b"".join([chunk async for chunk in tar_stream(_members(units))])
+    archive = b"".join([chunk async for chunk in tar_stream(members(units))])
     argv = [host.shell, "-c", UNPACK, "sh", new_nonce()]
     silent = await asyncio.create_subprocess_exec(
         *argv, env=host.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE

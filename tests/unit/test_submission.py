@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,8 +19,11 @@ from pybatch_async import (
 )
 from pybatch_async.plugins.poller import is_passing
 from pybatch_async.plugins.queue import Pending
-from pybatch_async.plugins.slurm.submission import Submission, ticket_of, units_of
+from pybatch_async.plugins.slurm.settling import Settling
+from pybatch_async.plugins.slurm.submission import Submission
+from pybatch_async.plugins.slurm.units import Unit, ticket_of, units_of
 from pybatch_async.plugins.ticket import JobRecord, Ticket
+from pybatch_async.protocols.remote import Sink
 
 UNREACHED = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
 TIMED_OUT = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
@@ -40,7 +44,7 @@ class Host:
         self.found: dict[str, str] = {}
         self.silent = 0  # how many questions to the controller get no answer
 
-    async def run(self, argv: list[str], *, input: Any, deadline: float = 0.0) -> str:
+    async def run(self, argv: list[str], *, input: Any, output: Sink, deadline: float = 0.0) -> None:
         if isinstance(input, str):
             self.asked.append(input)
             nonce = re.findall(r"^set -- (PB\w+)", input, re.M)[0]
@@ -50,7 +54,9 @@ class Host:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return "".join(f"{nonce} {line}\n" for line in answer.splitlines())
+        await output("".join(f"{nonce} {line}\n" for line in answer.splitlines()).encode())
+        if answer.endswith("cut"):
+            raise ConnectionFailed("cut")
 
     async def find(self, since: float) -> dict[str, str]:
         self.silent -= 1
@@ -74,10 +80,17 @@ def told(*answers: tuple[Job, str], end: str = "end") -> str:
     return "\n".join([*lines, end])
 
 
-async def outcomes(host: Host, *jobs: Job, patience: float = 5.0, largest: int = 1001) -> list[Any]:
+async def outcomes(
+    host: Host,
+    *jobs: Job,
+    patience: float = 5.0,
+    largest: int = 1001,
+    tell: Callable[[JobRecord, Ticket], None] = lambda job, ticket: None,
+) -> list[Any]:
     units = {each: units_of(each, largest) for each in jobs}
+    settling = Settling("gaia", host.run, host.find, 0.0)
     submission = Submission(
-        "gaia", host.run, host.find, patience, is_passing, 0.0, [unit for those in units.values() for unit in those]
+        "gaia", host.run, settling, patience, is_passing, [unit for those in units.values() for unit in those], tell
     )
     await submission.carry_out()
     return [ticket_of(units[each]) for each in jobs]
@@ -91,6 +104,27 @@ async def test_all_jobs_travel_in_one_trip() -> None:
     ]
     assert len(host.asked) == 1
     assert all(each.token in host.asked[0] for each in jobs)
+
+
+async def test_a_job_hears_that_it_is_submitted_while_others_are_under_way() -> None:
+    first, second, array = job(), job(), job(total_jobs=15)
+    heard: list[tuple[JobRecord, Ticket]] = []
+    parts = units_of(array, 11)
+
+    def trip(one: Job, job_id: int, part: Unit, end: str) -> str:
+        return told((one, f"{job_id}\nrc 0"), end=f"is {part.token} {job_id + 1}\nis {part.token} rc 0\n{end}")
+
+    host = Host(trip(first, 7, parts[0], "cut"), told(), trip(second, 9, parts[1], "end"))
+
+    def tell(job: JobRecord, ticket: Ticket) -> None:
+        heard.append((job, ticket))
+        assert len(heard) > 1 or len(host.asked) == 1
+
+    tickets = await outcomes(host, first, second, array, tell=tell, largest=11)
+    assert [job for job, _ in heard] == [first, second, array]
+    assert [ticket for _, ticket in heard] == tickets
+    assert tickets[2].job_ids == ("8", "10")
+    assert first.token not in host.asked[1]
 
 
 async def test_a_refusal_fails_its_own_job_in_slurm_s_words() -> None:

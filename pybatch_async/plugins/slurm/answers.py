@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 _JOB_ID = re.compile(r"(\d+)(?:;[\w.-]+)?")  # man sbatch, --parsable
@@ -149,14 +149,40 @@ class Answer:
         return self.torn is not None and (not self.torn or bool(_CUT.search(self.torn)))
 
 
-def parse_answer(text: str, nonce: str) -> Answer:
-    """Read the answer of driver.sh or lookup.sh."""
-    answer = Answer()
-    for line in framed(text, nonce):
+@dataclass(slots=True)
+class AnswerReader:
+    """Read the answer of driver.sh or lookup.sh as it comes.
+
+    :param nonce: what each line of it begins with.
+    :param tell: is given each token whose sbatch has returned, with its record.
+    """
+
+    nonce: str
+    tell: Callable[[str, Record], None] = lambda token, record: None
+    answer: Answer = field(default_factory=Answer)
+    _rest: bytes = b""
+
+    async def take(self, chunk: bytes) -> None:
+        """Read what has come, as the sink of a command's output."""
+        self.feed(chunk)
+
+    def feed(self, chunk: bytes) -> None:
+        """Read what has come; a last line that was cut is left."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            nonce, _, words = line.decode(errors="replace").partition(" ")
+            if nonce == self.nonce:
+                self._read(words)
+
+    def _read(self, line: str) -> None:
+        answer = self.answer
         verb, _, rest = line.partition(" ")
         if verb in ("job", "is", "run", "failed", "alive"):
             token, _, value = rest.partition(" ")
-            _note(answer.records.setdefault(token, Record()), verb, value)
+            record = answer.records.setdefault(token, Record())
+            _note(record, verb, value)
+            if verb == "is" and value.startswith("rc "):
+                self.tell(token, record)
         elif verb == "now":
             answer.now = _number(rest)
         elif verb == "host":
@@ -167,7 +193,6 @@ def parse_answer(text: str, nonce: str) -> Answer:
             answer.torn = rest
         answer.is_whole |= verb == "end"
         answer.is_stopped |= verb == "stopped"
-    return answer
 
 
 def _number(text: str) -> float:

@@ -16,7 +16,9 @@ from .answers import between, framed
 from .ledger import Ledger, RunRecord, parse_runs, task_id, unchanged
 from .parsing import SACCT_FIELDS, SACCT_FIELDS_BEFORE_21_08, SQUEUE_FORMAT, Row, parse_sacct, read_squeue
 from .scripts import command, new_nonce, script
-from .submission import Submission, Unit, ticket_of, units_of
+from .settling import Settling
+from .submission import Submission
+from .units import Unit, ticket_of, units_of
 
 Parsed = TypeVar("Parsed")
 
@@ -58,8 +60,7 @@ class SlurmQueue(HostQueue):
     async def locate(self, job: JobRecord, revoke: bool) -> Ticket | None:
         """Find out whether a job whose submission was interrupted exists."""
         units = units_of(job, await self._largest_array(job))
-        submission = self._submission(units)
-        await self.repeat(lambda: submission.settle("revoke" if revoke else "look"))
+        await self.repeat(lambda: self._settling.settle(units, "revoke" if revoke else "look"))
         if any(unit.is_unclear for unit in units):
             raise StateUnknown(f"{job}: whether it was submitted is not known yet; ask again in half a minute.")
         found = [unit for unit in units if unit.job_id]
@@ -96,7 +97,11 @@ class SlurmQueue(HostQueue):
         return reports
 
     def _submission(self, units: list[Unit]) -> Submission:
-        return Submission(self.host, self.run, self._find, self.patience, self.may_pass, self.settling, units)
+        return Submission(self.host, self.run, self._settling, self.patience, self.may_pass, units, self.tell)
+
+    @property
+    def _settling(self) -> Settling:
+        return Settling(self.host, self.run, self._find, self.settling)
 
     async def _cancel(self, targets: Sequence[tuple[JobRecord, int | None]]) -> None:
         ids = [each for job, index in targets for each in _ids(job, index)]

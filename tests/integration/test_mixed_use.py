@@ -19,6 +19,7 @@ from pybatch_async import JobState
 from tests.services.connection import connection_to
 from tests.services.slurm import SlurmCluster
 from tests.services.sshd import Sshd
+from tests.waiting import until
 
 USERS = 120
 _TOKEN = re.compile(r"\.pybatch_async/([0-9a-f]{32})\.cmd")
@@ -87,9 +88,9 @@ async def test_whatever_many_users_do_each_job_that_is_there_is_known_and_there_
         async with asyncio.timeout(120):
             ends = await asyncio.gather(*(user.run() for user in users))
     assert asyncio.all_tasks() == before
-    there = _tokens(slurm, place)
-    assert set(there.values()) == {1}
-    assert there.keys() == {_token(user.job) for user in users if user.job.job_id}
+    known = {_token(user.job) for user in users if user.job.job_id}
+    await until(lambda: known <= _tokens(slurm, place).keys(), "the accounting to hear of all jobs")
+    assert _tokens(slurm, place) == Counter(known)
     for user, end in zip(users, ends, strict=True):
         assert (end is None) <= user.is_bad
         assert end is None or (end is JobState.CREATED) == (not user.job.job_id)
@@ -105,6 +106,6 @@ def _token(job: pb.GenericJob) -> str:
 def _tokens(slurm: SlurmCluster, place: str) -> Counter[str]:
     """Count the jobs that Slurm's accounting and its controller know of, by the tokens in their batch files' names."""
     recorded = slurm.command("sacct", "-nXPa", "-S", "now-1hour", "-o", "JobID,SubmitLine")
-    queued = slurm.command("squeue", "-h", "-t", "all", "-O", "JobID:0|,Command:0")
+    queued = slurm.command("squeue", "-h", "-t", "all", "-O", "JobID:0|,WorkDir:0|,Command:0")
     ids = {line.split("|")[0]: line for line in [*recorded.splitlines(), *queued.splitlines()] if place in line}
     return Counter(token for line in ids.values() for token in _TOKEN.findall(line)[:1])

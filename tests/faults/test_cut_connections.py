@@ -104,3 +104,23 @@ async def test_submissions_survive_three_hundred_cuts(
     cuts, jobs = await check(sshd, slurm, lanes, started)
     assert cuts >= 300
     assert jobs >= 200
+
+
+@pytest.mark.whole
+async def test_an_upload_whose_connection_died_silently_is_given_up(
+    sshd: Sshd, slurm: SlurmCluster, proxy_factory: MakeProxy, tmp_path: Path
+) -> None:
+    started, data = time.monotonic(), random.Random(SEED).randbytes(3_000_000)
+    await asyncio.to_thread((tmp_path / "data").write_bytes, data)
+    proxy = proxy_factory(sshd.port)
+    # The front-end never hears that the connection has ended, and keeps what had come of the archive.
+    await asyncio.to_thread(proxy.push, Plan(0.0, "stall", "to_server", 1_000_000))
+    async with reach(sshd, proxy.port) as protocol:
+        job = make_job(protocol, sshd.home / f"stalled-{time.time_ns()}", input_files=[str(tmp_path / "data")])
+        await job.submit()
+        took = time.monotonic() - started
+        assert await job.wait() is JobState.FINISHED
+    assert (await asyncio.to_thread(Path(job.directory, "data").read_bytes)) == data
+    count = await asyncio.to_thread(Count, slurm, [job])
+    report("upload that stalled for good", f"{proxy.traffic().faults} fault, {count}, submitted after {took:.0f} s")
+    assert count.is_exact and runs(Path(job.directory)) == 1

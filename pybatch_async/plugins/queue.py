@@ -47,6 +47,10 @@ class Pending(StateUnknown):
     """Say that what becomes of a submission takes longer to find out than the others should wait."""
 
 
+class PartlySubmitted(SubmitFailed):
+    """Say that parts of a job were submitted and others not; the next submission, or a cancellation, finds them."""
+
+
 class HostQueue(ABC):
     """Gather the verbs that wait at the same moment on one host into one command each.
 
@@ -167,7 +171,7 @@ class HostQueue(ABC):
         for job, answer in zip(jobs, answers, strict=True):
             if isinstance(answer, Ticket):
                 adopt(job, answer)
-            elif isinstance(answer, SubmitFailed | ConfigurationError):
+            elif isinstance(answer, SubmitFailed | ConfigurationError) and not isinstance(answer, PartlySubmitted):
                 job.attempts, job.is_uncertain = 0, False
         return answers
 

@@ -58,3 +58,28 @@ async def test_a_submit_limit_is_back_pressure(sshd: Sshd, slurm: SlurmCluster, 
         report(f"submit limit ({words})", f"3 of 5 held back, 2 of them submitted later: {count}")
         assert len(submitted) == 4 and count.is_exact
         await asyncio.gather(*(job.cancel() for job in submitted))
+
+
+async def test_an_array_of_which_a_limit_allows_a_part_is_completed_or_cancelled(
+    sshd: Sshd, slurm: SlurmCluster
+) -> None:
+    root = sshd.home / f"parts-{time.time_ns()}"
+    async with reach(sshd) as protocol:
+        jobs = [make_job(protocol, root / f"{n}", partition="down", total_jobs=1002) for n in range(2)]
+        with association_limit(slurm, sshd.user, 1001):
+            with pytest.raises(SubmitFailed, match="AssocMaxSubmitJobLimit") as caught:
+                await jobs[0].submit()
+            assert caught.value.transient
+            tokens = await asyncio.to_thread(jobs_by_token, slurm, False)
+            assert len(tokens[jobs[0].token]) == 1
+            await jobs[0].cancel()
+            assert await jobs[0].wait() is JobState.FAILED
+            with pytest.raises(SubmitFailed, match="AssocMaxSubmitJobLimit"):
+                await jobs[1].submit()
+            assert await jobs[1].state() is JobState.CREATED
+        await jobs[1].submit()
+        tokens = await asyncio.to_thread(jobs_by_token, slurm, False)
+        assert jobs[1].ticket and tokens[jobs[1].token] == set(jobs[1].ticket.job_ids)
+        assert [len(jobs[1].ticket.job_ids), await jobs[1].state()] == [2, JobState.QUEUED]
+        await jobs[1].cancel()
+        report("array half refused", "its parts are cancelled, or completed later")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...errors import PybatchException, StateUnknown, SubmitFailed
+from ..queue import PartlySubmitted
 from ..ticket import JobRecord, Ticket
 from .answers import Record, is_limit, is_unreached
 from .script import Part, parts
@@ -46,7 +47,7 @@ class Unit:
         return not self.job_id and self.error is None
 
     def take(self, record: Record | None, host: str) -> None:
-        """Note what the host said of a self."""
+        """Note what the host said of it."""
         if record is None:
             return  # not reached yet: it is looked for in the next round
         self.directory = record.directory or self.directory
@@ -93,14 +94,25 @@ def ticket_of(units: Sequence[Unit]) -> Ticket | PybatchException:
     if not failed:
         part = units[0].part.count
         return Ticket(tuple(unit.job_id for unit in units), units[0].directory, units[0].began, part)
-    error = failed[0].error
-    if error is not None:
-        return error
-    if failed[0].is_unclear:
-        said = f" It said: {failed[0].said}." if failed[0].said else ""
+    unclear = next((unit for unit in failed if unit.is_open and unit.is_unclear), None)
+    if unclear:
+        said = f" It said: {unclear.said}." if unclear.said else ""
         return StateUnknown(
-            f"{failed[0].job}: whether it was submitted is not known, since sbatch gave no clear answer.{said} "
+            f"{unclear.job}: whether it was submitted is not known, since sbatch gave no clear answer.{said} "
             f"Submit it again later: it is adopted if it exists."
         )
+    error = _first_error(failed)
+    if isinstance(error, SubmitFailed) and len(failed) < len(units):
+        return PartlySubmitted(
+            f"{error} Some of its parts are submitted; cancel it if it is not to go on.", error.transient
+        )
+    return error
+
+
+def _first_error(failed: Sequence[Unit]) -> PybatchException:
+    """Return why a job has no ticket; a refusal counts only where nothing else is to be told."""
+    errors = [unit.error for unit in failed if unit.error]
+    for error in sorted(errors, key=lambda error: isinstance(error, SubmitFailed)):
+        return error
     what = "neither the Slurm controller nor an sbatch that other jobs wait for answered in time"
     return SubmitFailed(f"{failed[0].job}: it was not submitted: {what}. Submit it again later.", True)

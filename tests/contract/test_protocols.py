@@ -319,6 +319,20 @@ async def test_closing_ends_a_command_that_ignores_term(protocol: RemoteProtocol
     await gone(int(started.removeprefix("pid.")))
 
 
+@pytest.mark.parametrize("kind", LOGINS)
+async def test_closing_at_any_moment_leaves_nothing_on_the_host(kind: str, make_sshd: MakeSshd) -> None:
+    server = make_sshd()
+    for milliseconds in (0, 20, 60, 120, 200, 300):
+        protocol = LOGINS[kind](connection_to(server))
+        running = asyncio.create_task(protocol.run(["sleep", "1000"]))
+        await asyncio.sleep(milliseconds / 1000)
+        await protocol.aclose()
+        assert running.done()
+        with pytest.raises(pb.ConnectionFailed, match="closed"):
+            await running
+    await until(lambda: not server.sessions() and not server.connections())
+
+
 async def test_closing_ends_a_copy_for_good(protocol: RemoteProtocol, there: Path, here: Path) -> None:
     await protocol.run(["truncate", "-s", "1G", f"{there}/large"])
     copying = asyncio.create_task(protocol.download([f"{there}/large"], here))

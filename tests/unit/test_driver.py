@@ -15,11 +15,12 @@ import pytest
 from pybatch_async import LaunchParameters, LocalProtocol
 from pybatch_async.plugins.slurm.answers import Answer, AnswerReader
 from pybatch_async.plugins.slurm.packing import members
-from pybatch_async.plugins.slurm.scripts import UNPACK, new_nonce, script
+from pybatch_async.plugins.slurm.scripts import UNPACK, script
 from pybatch_async.plugins.slurm.units import Unit, units_of
 from pybatch_async.plugins.staging import anchored
 from pybatch_async.plugins.ticket import JobRecord
 from pybatch_async.protocols.archive import tar_stream
+from pybatch_async.protocols.framing import new_mark
 
 _DAYS = 86400.0
 # Does what the file "cue" in the work directory says, and notes that it was called.
@@ -74,13 +75,13 @@ class Host:
 
     async def send(self, archive: bytes) -> Answer:
         """Have an archive unpacked and its driver run."""
-        nonce, command = new_nonce(), UNPACK.replace("/bin/sh", self.shell)
+        nonce, command = new_mark(), UNPACK.replace("/bin/sh", self.shell)
         assert self.shell in command
         return await self._run([self.shell, "-c", command, "sh", nonce], archive, nonce)
 
     async def look(self, *units: Unit) -> Answer:
         """Ask what the records of units say."""
-        nonce = new_nonce()
+        nonce = new_mark()
         lines = (line for unit in units for line in (unit.token, anchored(unit.job.directory), unit.intent))
         text = script("lookup.sh", nonce, ["look"], lines)
         return await self._run([self.shell, "-s"], text.encode(), nonce)
@@ -224,7 +225,7 @@ async def test_what_killed_drivers_left_behind_goes_after_a_day(host: Host, tmp_
 async def test_an_archive_that_comes_no_further_is_given_up_a_minute_after_somebody_asks(host: Host) -> None:
     units = host.units("", input_files=["/bin/sh"])
     archive = b"".join([chunk async for chunk in tar_stream(members(units))])
-    argv = [host.shell, "-c", UNPACK, "sh", new_nonce()]
+    argv = [host.shell, "-c", UNPACK, "sh", new_mark()]
     silent = await asyncio.create_subprocess_exec(
         *argv, env=host.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

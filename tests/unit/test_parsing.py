@@ -248,6 +248,10 @@ def test_an_array_spec_expands_to_what_it_was_made_of(spans: list[tuple[int, int
     assert parse_job_id(text) == ("77", tuple(expected))
 
 
+def test_a_blank_state_is_no_row() -> None:
+    assert list(parse_sacct("12| |0:0|1|2|3|n1|sbatch x")) == []
+
+
 @given(st.text(max_size=60))
 def test_no_text_makes_the_parsers_fail(text: str) -> None:
     list(parse_squeue(text))

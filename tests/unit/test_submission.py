@@ -47,7 +47,7 @@ class Host:
     async def run(self, argv: list[str], *, input: Any, output: Sink, deadline: float = 0.0) -> None:
         if isinstance(input, str):
             self.asked.append(input)
-            nonce = re.findall(r"^set -- (PB\w+)", input, re.M)[0]
+            nonce = re.findall(r"^set -- (\w+)", input, re.M)[0]
         else:
             nonce = argv[-1]
             self.asked.append(b"".join([chunk async for chunk in input]).decode(errors="replace"))

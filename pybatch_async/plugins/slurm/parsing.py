@@ -125,7 +125,7 @@ def _row(
     restarts: int = 0,
 ) -> Row | None:
     array = parse_job_id(job)
-    if array is None or not words:
+    if array is None or not words.strip():
         return None
     word = words.split()[0].rstrip("+")
     state = STATES.get(word)

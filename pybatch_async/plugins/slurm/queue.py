@@ -10,12 +10,13 @@ from typing import ClassVar, TypeVar
 
 from ...errors import CommandFailed, PybatchException, StateUnknown
 from ...interfaces import GenericProtocol
+from ...protocols.framing import new_mark
 from ..queue import HostQueue
 from ..ticket import JobRecord, Report, Ticket
 from .answers import between, framed
 from .ledger import Ledger, RunRecord, parse_runs, task_id, unchanged
 from .parsing import SACCT_FIELDS, SACCT_FIELDS_BEFORE_21_08, SQUEUE_FORMAT, Row, parse_sacct, read_squeue
-from .scripts import command, new_nonce, script
+from .scripts import command, script
 from .settling import Settling
 from .submission import Submission
 from .units import Unit, ticket_of, units_of
@@ -105,7 +106,7 @@ class SlurmQueue(HostQueue):
 
     async def _cancel(self, targets: Sequence[tuple[JobRecord, int | None]]) -> None:
         ids = [each for job, index in targets for each in _ids(job, index)]
-        nonce = new_nonce()
+        nonce = new_mark()
         text = script("cancel.sh", nonce, ids, _wishes(targets))
         body, code = between(await self.run(_SHELL, input=text), nonce)
         if code != 0:
@@ -113,7 +114,7 @@ class SlurmQueue(HostQueue):
 
     async def _ask(self, name: str, program: str, *arguments: str) -> str:
         """Run one of the scripts that frame a program's answer, and return the answer."""
-        nonce = new_nonce()
+        nonce = new_mark()
         body, code = between(await self.run(command(name, nonce, arguments)), nonce)
         if code != 0:
             raise self._failure(program, body, code)
@@ -125,7 +126,7 @@ class SlurmQueue(HostQueue):
         return list(self._rows.values())
 
     async def _runs(self, jobs: Sequence[JobRecord]) -> list[RunRecord]:
-        nonce = new_nonce()
+        nonce = new_mark()
         lines = (line for job in jobs for line in (job.token, job.directory))
         output = await self.run(_SHELL, input=script("records.sh", nonce, lines=lines))
         if f"{nonce} end" not in output:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import shlex
-import uuid
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
@@ -29,11 +28,6 @@ UNPACK = (
 def text(name: str) -> str:
     """Return the text of one of this directory's scripts."""
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def new_nonce() -> str:
-    """Return a word that nothing else on the host prints."""
-    return f"PB{uuid.uuid4().hex}"
 
 
 def command(name: str, nonce: str, arguments: Sequence[str] = ()) -> list[str]:

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ...errors import ConnectionFailed, PybatchException
+from ...protocols.framing import new_mark
 from ..staging import anchored
 from .answers import Answer, AnswerReader, Record
-from .scripts import new_nonce, script
+from .scripts import script
 from .units import Unit
 
 _FOREIGN = 600.0  # seconds after which a driver on another front-end, which can not be seen from here, has ended
@@ -52,7 +53,7 @@ class Settling:
             await self._search(gone, answer)
 
     async def _look_up(self, units: Sequence[Unit], wish: str) -> Answer:
-        nonce = new_nonce()
+        nonce = new_mark()
         lines = (line for unit in units for line in (unit.token, anchored(unit.job.directory), unit.intent))
         text = script("lookup.sh", nonce, [wish], lines)
         reader = AnswerReader(nonce)

@@ -17,11 +17,12 @@ from ...errors import (
     TransferFailed,
 )
 from ...protocols.archive import tar_stream
+from ...protocols.framing import new_mark
 from ..queue import Pending, pauses
 from ..ticket import JobRecord, Ticket
 from .answers import Answer, AnswerReader, Record
 from .packing import members
-from .scripts import UNPACK, new_nonce
+from .scripts import UNPACK
 from .settling import Run, Settling
 from .units import Unit, ticket_of
 
@@ -107,7 +108,7 @@ class Submission:
         """Send one archive that makes the host submit the units."""
         if not units:
             return
-        nonce = new_nonce()
+        nonce = new_mark()
         reader = AnswerReader(nonce, self._told(units))
         packed = await asyncio.to_thread(members, units)
         command = ["/bin/sh", "-c", UNPACK, "sh", nonce]

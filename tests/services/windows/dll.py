@@ -20,6 +20,8 @@ class Function:
 
     def __call__(self, *arguments: Any) -> int:
         assert len(arguments) == len(self.argtypes), f"{self.name} takes {len(self.argtypes)} arguments"
+        for kind, argument in zip(self.argtypes, arguments, strict=True):
+            kind.from_param(argument)  # ctypes refuses here what the real function can not be given
         seen = [pointed_to(argument) for argument in arguments]
         self.calls.append((self.name, *seen))
         return self.answer(*seen)

@@ -8,8 +8,8 @@ from collections.abc import Coroutine, Generator
 from typing import Any
 
 from pybatch_async import AsyncsshProtocol
-from tests.faults.harness import until
 from tests.services.sshd import Sshd
+from tests.waiting import until
 
 
 async def cancelled_at(work: Coroutine[Any, Any, object], number: int) -> bool:

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import subprocess
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from pybatch_async import AsyncsshProtocol, GenericProtocol, LaunchParameters
@@ -78,14 +76,6 @@ def runs(directory: Path) -> int:
 def report(scenario: str, figures: object) -> None:
     """Print a scenario's line of figures."""
     print(f"\nfaults: {scenario}: {figures}", flush=True)
-
-
-async def until(condition: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
-    """Wait until a condition holds that nobody announces."""
-    end = time.monotonic() + timeout
-    while not await asyncio.to_thread(condition):
-        assert time.monotonic() < end, f"waited {timeout:g} s for {what}"
-        await asyncio.sleep(0.1)
 
 
 def run_as(user: str, *argv: str) -> None:

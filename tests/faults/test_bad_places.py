@@ -18,11 +18,12 @@ from pybatch_async import JobState, SubmitFailed
 from pybatch_async.plugins.slurm.job import Job
 from pybatch_async.plugins.slurm.queue import SlurmQueue
 from tests.conftest import MakeSshd
-from tests.faults.harness import jobs_by_token, make_job, reach, report, runs, until
+from tests.faults.harness import jobs_by_token, make_job, reach, report, runs
 from tests.services.accounts import Account, Accounts
 from tests.services.slurm import SlurmCluster
 from tests.services.sshd import Sshd
 from tests.services.workspace import Workspace
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -198,7 +199,8 @@ def _off_by(directory: Path, seconds: int) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("role", ["noisy", "failing", pytest.param("slow", marks=pytest.mark.whole)])
+@pytest.mark.whole  # with all other tests, tests/integration/test_slurm.py holds this and the next one
+@pytest.mark.parametrize("role", ["noisy", "failing", "slow"])
 async def test_a_home_with_a_bad_rc_file_runs_jobs(
     make_sshd: MakeSshd, accounts: Accounts, slurm_without_accounting: SlurmCluster, role: str
 ) -> None:
@@ -208,6 +210,7 @@ async def test_a_home_with_a_bad_rc_file_runs_jobs(
         await works(make_job(protocol, account.home / f"rc-{time.time_ns()}"))
 
 
+@pytest.mark.whole
 async def test_sbatch_is_found_on_the_path_of_login_shells(
     make_sshd: MakeSshd, accounts: Accounts, slurm_without_accounting: SlurmCluster, place: Path
 ) -> None:

@@ -95,7 +95,12 @@ async def test_a_cancelled_submission_is_absent_or_known_at_every_await(
 
 @pytest.mark.parametrize(
     ("what", "is_reloaded"),
-    [*((what, False) for what in LOOKS), ("state()", True), ("wait()", True)],
+    [
+        *((what, False) for what in LOOKS if what != "exit_code()"),
+        pytest.param("exit_code()", False, marks=pytest.mark.whole),
+        ("state()", True),
+        ("wait()", True),
+    ],
 )
 async def test_a_cancelled_look_leaves_the_job_as_it_is_at_every_await(
     sshd: Sshd, slurm: SlurmCluster, what: str, is_reloaded: bool
@@ -110,7 +115,7 @@ async def test_a_cancelled_look_leaves_the_job_as_it_is_at_every_await(
             traces = Traces(sshd, protocol)
             handle = reloaded(early, protocol) if is_reloaded else job
             looking = asyncio.create_task(cancelled_at(LOOKS[what](handle), number))
-            if not (await asyncio.wait([looking], timeout=3.0))[0]:
+            if not (await asyncio.wait([looking], timeout=1.5))[0]:
                 (Path(job.directory) / "over").touch()  # it waits for the job's end, and nowhere else any more
             if not await looking:
                 break

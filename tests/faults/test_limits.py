@@ -34,7 +34,11 @@ def qos_limit(cluster: SlurmCluster, user: str, jobs: int) -> Iterator[dict[str,
 
 
 @pytest.mark.parametrize(
-    ("limit", "words"), [(association_limit, "AssocMaxSubmitJobLimit"), (qos_limit, "QOSMaxSubmitJobPerUserLimit")]
+    ("limit", "words"),
+    [
+        (association_limit, "AssocMaxSubmitJobLimit"),
+        pytest.param(qos_limit, "QOSMaxSubmitJobPerUserLimit", marks=pytest.mark.whole),
+    ],
 )
 async def test_a_submit_limit_is_back_pressure(sshd: Sshd, slurm: SlurmCluster, limit: object, words: str) -> None:
     assert callable(limit)

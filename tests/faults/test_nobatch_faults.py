@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -13,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ from pybatch_async.plugins.nobatch.records import described
 from tests.conftest import or_left_out
 from tests.services.nobatch_host import NobatchHost, comm, wait_gone
 from tests.services.workspace import require_root
+from tests.waiting import until
 
 CLIENT = Path(__file__).with_name("nobatch_client.py")
 
@@ -45,13 +45,6 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot_id: Path) -> Iter
     host = NobatchHost(tmp_path, monkeypatch)
     yield host
     host.close()
-
-
-async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for something that shows from outside only."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def running(host: NobatchHost, command: list[str], directory: str = "work", **fields: object) -> NobatchJob:

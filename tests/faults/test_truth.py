@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What is told of jobs that the controller forgot, on a cluster that keeps no accounts and forgets after 2 s."""
+"""What is told of jobs that the controller forgot, on a cluster that keeps no accounts and forgets after 2 s.
+
+With all other tests, those of tests/integration/test_slurm.py hold the same.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,10 @@ from pybatch_async.plugins.slurm.job import Job
 from pybatch_async.plugins.slurm.plugin import Plugin
 from pybatch_async.plugins.slurm.queue import SlurmQueue
 from tests.conftest import MakeSlurm
-from tests.faults.harness import make_job, report, runs, until
+from tests.faults.harness import make_job, report, runs
 from tests.services.slurm import SlurmCluster
 from tests.services.slurm_config import SlurmOptions
+from tests.waiting import until
 
 _GRACE = 2.0
 
@@ -65,6 +69,7 @@ async def is_lost(job: Job) -> bool:
     return True
 
 
+@pytest.mark.whole
 async def test_forgotten_jobs_are_known_by_their_own_records_or_lost(bare: SlurmCluster, tmp_path: Path) -> None:
     protocol = reach_local()
     scripts = {"good": "exit 0", "bad": "exit 7", "killed": "kill -9 $PPID"}
@@ -87,6 +92,7 @@ async def test_forgotten_jobs_are_known_by_their_own_records_or_lost(bare: Slurm
     report("forgotten jobs", "2 known by their records, 1 cancelled, 1 lost, 2 with recycled ids lost")
 
 
+@pytest.mark.whole
 async def test_a_requeued_job_is_followed_to_its_last_run(bare: SlurmCluster, tmp_path: Path) -> None:
     script = "echo ran >> ran.txt; [ $(wc -l < ran.txt) = 2 ] || sleep 60; exit 5"
     job = make_job(reach_local(), tmp_path, script, extra_as_list=["--requeue"])

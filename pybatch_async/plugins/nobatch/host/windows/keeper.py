@@ -17,13 +17,14 @@ from .crew import Crew
 
 _IDLE = 5.0  # seconds without work after which it ends
 _SHORT, _LONG = 0.05, 0.25  # seconds between two looks: while something happens, and else
+_ATTEMPTS = 10  # at the lock
 _LIVELY = 1.0  # seconds for which something that has happened makes it look more often
 
 
 def main(store):
     """Keep the queue until there is nothing left to do, unless somebody else does."""
     lock = os.open(store.path(LOCK), os.O_RDWR | os.O_CREAT | machine.BINARY, 0o600)
-    if not machine.is_locked_by_us(lock):
+    if not _is_ours(lock):
         return
     os.ftruncate(lock, 0)
     os.lseek(lock, 0, os.SEEK_SET)
@@ -35,6 +36,15 @@ def main(store):
         with open(store.path("keeper.log"), "a") as file:
             file.write(traceback.format_exc())
         raise
+
+
+def _is_ours(lock):
+    """Become the only keeper, if there is no other; a client that looks for one holds the lock for a moment."""
+    for _ in range(_ATTEMPTS):
+        if machine.is_locked_by_us(lock):
+            return True
+        time.sleep(_SHORT)
+    return False
 
 
 class Keeper:

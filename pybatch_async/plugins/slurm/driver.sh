@@ -193,6 +193,7 @@ submit_all() {
 
 # Tell of those that hang. From now on this driver is at work on them alone, for all who look.
 tell_hanging() {
+    : > "$spool/own/hanging"
     for pid in $hanging; do
         if resume "$pid"; then
             show

@@ -144,6 +144,9 @@ async def share_out(futures: Sequence[asyncio.Future[Answer]], answers: Sequence
 
 def _own_copy(error: Exception) -> Exception:
     """Copy an error, since one that is raised in many tasks would collect all their tracebacks."""
-    own = copy.copy(error)
+    try:
+        own = copy.copy(error)
+    except Exception:  # a class of somebody else's that can not be made anew from its `args`; a waiter must hear of it
+        return error
     own.__cause__ = error.__cause__
     return own

@@ -152,6 +152,20 @@ async def test_a_failure_is_told_to_each_as_an_error_of_its_own() -> None:
     assert len({id(error) for error in errors}) == 3
 
 
+async def test_a_failure_that_can_not_be_copied_is_told_all_the_same() -> None:
+    class Odd(Exception):
+        def __init__(self, *, host: str) -> None:
+            super().__init__(f"{host} is odd")
+
+    async def fail(items: list[int]) -> list[int]:
+        raise Odd(host="gaia")
+
+    coalescer = Coalescer[int, int](fail)
+    async with asyncio.timeout(10):
+        errors = await asyncio.gather(*(coalescer.ask(item) for item in range(3)), return_exceptions=True)
+    assert [str(error) for error in errors] == ["gaia is odd"] * 3
+
+
 async def test_one_who_was_just_served_can_ask_again() -> None:
     host = Host()
     many = coalescer(host)

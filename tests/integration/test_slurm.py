@@ -194,6 +194,41 @@ async def test_a_recycled_id_is_not_mistaken(cluster: FrontEnd) -> None:
     await other.cancel()
 
 
+# What sbatch left open
+
+
+async def left_open(cluster: FrontEnd, job: pb.GenericJob) -> pb.GenericJob:
+    """Return the job as it was before its submission, of which sbatch did not say whether it made it."""
+    data = json.loads(job.dump())
+    records = f"{job.params.work_directory}/.pybatch_async"
+    said = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+    await cluster.protocol.run(["mkdir", "-p", records])
+    await cluster.protocol.create(f"{records}/{data['token']}", f"begin 1 front1 1700000000\n{said}\nrc 1\n")
+    SlurmQueue.of(cluster.protocol).settling = 1.0
+    return pb.reload_job(json.dumps(data | {"ticket": None}), cluster.protocol)
+
+
+async def test_a_job_that_sbatch_left_open_and_made_can_be_cancelled(cluster: FrontEnd) -> None:
+    made = await cluster.submitted("true", partition="down")
+    job = await left_open(cluster, made)
+    assert await job.state() == "QUEUED"
+    twin = await left_open(cluster, made)
+    await twin.cancel()
+    assert twin.job_id == made.job_id
+    assert await made.wait() == "FAILED"
+
+
+async def test_a_job_that_sbatch_left_open_and_did_not_make_can_be_cancelled(cluster: FrontEnd) -> None:
+    job = await left_open(cluster, cluster.job("true"))
+    late = pb.reload_job(job.dump(), cluster.protocol)
+    with pytest.raises(pb.StateUnknown, match="submit or cancel it"):
+        await job.state()
+    await job.cancel()
+    assert await job.state() == "CREATED"
+    with pytest.raises(pb.SubmitFailed, match="cancelled"):  # whoever still holds the old token comes too late
+        await late.submit()
+
+
 # A cluster that keeps no accounts and forgets soon
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar, TypeVar
 from ...errors import CommandFailed, PybatchException, StateUnknown
 from ...interfaces import GenericProtocol
 from ...protocols.framing import new_mark
-from ..queue import HostQueue
+from ..queue import HostQueue, pauses
 from ..ticket import JobRecord, Report, Ticket
 from .answers import between, framed
 from .ledger import Ledger, RunRecord, parse_runs, task_id, unchanged
@@ -61,9 +61,14 @@ class SlurmQueue(HostQueue):
     async def locate(self, job: JobRecord, revoke: bool) -> Ticket | None:
         """Find out whether a job whose submission was interrupted exists."""
         units = units_of(job, await self._largest_array(job))
-        await self.repeat(lambda: self._settling.settle(units, "revoke" if revoke else "look"))
+        async for _ in pauses():
+            can_settle = await self.repeat(lambda: self._settling.settle(units, "revoke" if revoke else "look"))
+            if not revoke or not can_settle:
+                break
         if any(unit.is_unclear for unit in units):
-            raise StateUnknown(f"{job}: whether it was submitted is not known yet; ask again in half a minute.")
+            raise StateUnknown(
+                f"{job}: whether it was submitted is not known yet; ask again later, or settle it: submit or cancel it."
+            )
         found = [unit for unit in units if unit.job_id]
         ticket = ticket_of(found) if found and (revoke or len(found) == len(units)) else None
         return ticket if isinstance(ticket, Ticket) else None

@@ -35,11 +35,13 @@ class Settling:
     find: Find
     seconds: float
 
-    async def settle(self, units: Iterable[Unit], wish: str) -> None:
+    async def settle(self, units: Iterable[Unit], wish: str) -> bool:
         """Find out what became of open units that may exist on the host.
 
         :param units: those that are settled already are left alone.
         :param wish: what lookup.sh is to do with an absent one: "look", or "revoke".
+        :returns: whether the time during which the controller does not know a unit counts, so that to look again is
+            what settles it.
         """
         units = [unit for unit in units if unit.is_open]
         answer = await self._look_up(units, wish)
@@ -51,6 +53,7 @@ class Settling:
             unit.absent_since = unit.absent_since if unit in gone else None
         if gone:
             await self._search(gone, answer)
+        return any(unit.is_open for unit in gone)
 
     async def _look_up(self, units: Sequence[Unit], wish: str) -> Answer:
         nonce = new_mark()
@@ -83,6 +86,7 @@ class Settling:
         now = asyncio.get_running_loop().time()
         for unit in units:
             unit.job_id = found.get(unit.token, "")
+            unit.is_unclear = not unit.job_id
             unit.absent_since = now if unit.absent_since is None else unit.absent_since
         gone = [unit for unit in units if not unit.job_id and now - (unit.absent_since or now) >= self.seconds]
         if gone:
@@ -93,7 +97,9 @@ class Settling:
 
 def _has_driver_ended(record: Record, answer: Answer) -> bool:
     """Tell whether nobody is still at work on a record: sbatch has returned, or its driver is dead."""
+    if record.code is not None:
+        return True
+    if record.is_alive:
+        return False
     host, began = record.began
-    if record.is_alive or not (record.lines or record.runs):
-        return record.code is not None
-    return record.code is not None or host in ("", answer.host) or abs(answer.now - began) > _FOREIGN
+    return host in ("", answer.host) or abs(answer.now - began) > _FOREIGN

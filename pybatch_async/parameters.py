@@ -56,7 +56,7 @@ class LaunchParameters:
     :param extra_as_list: further options of the batch file, one an item ("--nice=5").
     :param input_files: local files and directories to copy into the work directory.
     :param is_posix: True for a Unix-like host, False for Windows.
-    :param python_exe: Python interpreter on the host, for nobatch.
+    :param python_exe: Python interpreter on the host, for nobatch; "python" on a Windows host where none is given.
     :param create_nodefile: write batch_nodefile.txt, one line a task, and export LIBBATCH_NODEFILE.
     :param account: account to charge.
     :param cpus_per_task: CPUs of each task, 0 for unspecified.

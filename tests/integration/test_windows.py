@@ -100,6 +100,14 @@ async def test_directory_that_can_not_be_read_leaves_nothing_behind(
     assert not os.listdir(tmp_path)
 
 
+async def test_missing_python_is_named(host: WindowsHost, remote: AsyncsshProtocol) -> None:
+    job = host.job(remote, ["true"], "work")
+    job.params.python_exe = "no-such-python"
+    with pytest.raises(SubmitFailed, match="'no-such-python' can not be run.*python_exe"):
+        await job.submit()
+    assert not (host.root / "work").exists()
+
+
 async def test_odd_arguments_arrive_unchanged(host: WindowsHost, remote: AsyncsshProtocol) -> None:
     words = ["", "a b", '"', '\\"', "c:\\x\\", "c:\\x y\\", "%PATH%", "^&|<>()!", "é漢", "new\nline", "'$(x)`"]
     job = host.job(remote, ["sh", "-c", 'printf "%s\\0" "$@" >args', "sh", *words], "work")

@@ -17,7 +17,9 @@ from typing import Any
 
 import pytest
 
+from pybatch_async import CommandFailed, SubmitFailed
 from pybatch_async.plugins import nobatch
+from pybatch_async.plugins.nobatch import answers
 from pybatch_async.plugins.nobatch.host.windows import command, identity, kernel32, machine, processes, shepherd
 from pybatch_async.plugins.nobatch.windows import bundle
 from tests.services.windows import locks
@@ -382,3 +384,11 @@ def test_placer_can_be_read_by_python_2() -> None:
     assert json.loads(base64.b64decode(source)) == json.loads(bundle.source())
     newer = ast.JoinedStr | ast.NamedExpr | ast.AnnAssign | ast.Nonlocal | ast.AsyncFunctionDef | ast.YieldFrom
     assert not any(isinstance(node, newer) for node in ast.walk(ast.parse(program)))
+
+
+def test_cmd_is_quoted_when_there_is_no_python() -> None:
+    said = "'py' is not recognized as an internal or external command,\r\noperable program or batch file.\r\n"
+    error = answers.translated(CommandFailed(["py"], "gaia", 1, "", said), "py", "gaia", "submit")
+    assert isinstance(error, SubmitFailed)
+    for piece in ("'py' is not recognized", "operable program or batch file.", "python_exe"):
+        assert piece in str(error)

@@ -41,11 +41,19 @@ def translated(error: CommandFailed, python: str, host: str, verb: str) -> Pybat
             f"{python!r} can not be run on {host} ({lines[-1]}): install Python 3.6 or newer there, or set "
             f"python_exe to the path of one."
         )
-    said = lines[0] if "nknown option" in lines[0] else lines[-1]  # Python 2 does not know -I
+    said = _gist(lines)
     return kind_of(verb)(
         f"{python!r} on {host} ended with {error.returncode} ({said}): python_exe has to name Python 3.6 or newer "
         f"there."
     )
+
+
+def _gist(lines: list[str]) -> str:
+    """Return what tells most of what a program said on standard error."""
+    if "nknown option" in lines[0]:  # Python 2 does not know -I
+        return lines[0]
+    is_long = lines[0].startswith("Traceback") or len(lines) > 2
+    return lines[-1] if is_long else " ".join(lines)  # cmd.exe says in two lines that there is no such program
 
 
 def refuse(answer: Mapping[str, Any], kind: type[PybatchException], host: str) -> None:

@@ -18,6 +18,7 @@ import anyio.to_thread
 from ..errors import ConfigurationError, PathMissing
 from ..interfaces import GenericProtocol, GenericTask
 from ..parameters import LaunchParameters, own_copy, remote_join
+from ..protocols import waiting
 from ..protocols.files.copying import check_entries
 from ..states import JobInfo, JobState
 from ..validation import check_launch, refuse_fields
@@ -94,7 +95,7 @@ class BatchJob(JobRecord):
 
     async def state(self) -> JobState:
         """Return the state of the job."""
-        if (self._under_way or self.in_flight) and not self.ticket:
+        if not self.ticket and self._is_on_its_way:
             return JobState.IN_PROCESS
         report = await self._look()
         return report.state if report else JobState.CREATED
@@ -203,7 +204,7 @@ class BatchJob(JobRecord):
 
     async def cancel_task(self, index: int) -> None:
         """Stop one task of the array."""
-        if self.needs_watching:
+        if await self._is_submitted() and self.needs_watching:
             await self._queue.cancel(self, index)
 
     def dump(self) -> str:
@@ -246,6 +247,11 @@ class BatchJob(JobRecord):
             remember(self)
 
     @property
+    def _is_on_its_way(self) -> bool:
+        """Tell whether a task of this process is submitting the job."""
+        return bool(self._under_way or self.in_flight)
+
+    @property
     def _queue(self) -> HostQueue:
         return self.queue_type.of(self.protocol)
 
@@ -257,7 +263,7 @@ class BatchJob(JobRecord):
         """Return the state of a job that nobody has looked at yet."""
         if self.ticket:
             return JobState.QUEUED
-        return JobState.IN_PROCESS if self._under_way else JobState.CREATED
+        return JobState.IN_PROCESS if self._is_on_its_way else JobState.CREATED
 
     async def _look(self) -> Report | None:
         """Return what is known of the job; None if it was never submitted."""
@@ -280,8 +286,10 @@ class BatchJob(JobRecord):
 
     async def _submission_over(self) -> None:
         """Wait until no task of this process is submitting the job."""
-        while (self._under_way or self.in_flight) and not self.ticket:
-            await asyncio.sleep(0.05)
+        for pause in waiting.pauses(0.05, 1.0):  # ten thousand may wait here
+            if self.ticket or not self._is_on_its_way:
+                return
+            await asyncio.sleep(pause)
 
     async def _revoke(self) -> None:
         ticket = await self._queue.locate(self, revoke=True)

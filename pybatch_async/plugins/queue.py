@@ -171,7 +171,7 @@ class HostQueue(ABC):
         for job, answer in zip(jobs, answers, strict=True):
             if isinstance(answer, Ticket):
                 adopt(job, answer)
-            elif isinstance(answer, SubmitFailed | ConfigurationError) and not isinstance(answer, PartlySubmitted):
+            elif _is_refusal(answer) and not job.in_flight:  # else another submission of it may yet succeed
                 job.attempts, job.is_uncertain = 0, False
         return answers
 
@@ -248,6 +248,11 @@ async def pauses() -> AsyncIterator[float]:
     for pause in waiting.pauses(0.2, 10.0):
         yield pause
         await asyncio.sleep(pause)
+
+
+def _is_refusal(answer: Exception) -> bool:
+    """Tell whether there surely is no job."""
+    return isinstance(answer, SubmitFailed | ConfigurationError) and not isinstance(answer, PartlySubmitted)
 
 
 def _call_off(jobs: Iterable[JobRecord]) -> None:

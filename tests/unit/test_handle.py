@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""A job's handle while its submission is under way, and when several tasks use it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
+
+import pytest
+
+from pybatch_async import ConnectionFailed, LaunchParameters, LocalProtocol, StateUnknown, SubmitFailed
+from pybatch_async.plugins.base import BatchJob
+from pybatch_async.plugins.queue import HostQueue
+from pybatch_async.plugins.ticket import JobRecord, Report, Ticket
+
+TICKET = Ticket(("7",), "/w", 0.0, 2)
+
+
+class Host(HostQueue):
+    """Play a host, whose answer to each submission the test gives."""
+
+    plugins = frozenset({"played"})
+    answers: ClassVar[list[asyncio.Future[Ticket | Exception]]] = []
+    cancelled: ClassVar[list[int | None]] = []
+
+    async def submit_many(self, jobs: list[JobRecord]) -> Sequence[Ticket | Exception]:
+        answer: asyncio.Future[Ticket | Exception] = asyncio.get_running_loop().create_future()
+        self.answers.append(answer)
+        return [await answer]
+
+    async def cancel_many(self, targets: list[tuple[JobRecord, int | None]]) -> Sequence[None | Exception]:
+        self.cancelled.extend(index for _, index in targets)
+        return [None] * len(targets)
+
+    async def query(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report | StateUnknown]:
+        return {}
+
+    async def locate(self, job: JobRecord, revoke: bool) -> Ticket | None:
+        return None
+
+
+class Job(BatchJob):
+    """Stand for a job of any plugin."""
+
+    plugin_name = "played"
+    queue_type = Host
+
+    def batch_file(self) -> str:
+        """Return nothing, since nothing runs."""
+        return ""
+
+
+@pytest.fixture
+def job() -> Iterator[Job]:
+    yield Job(LaunchParameters(["true"], "w", total_jobs=2), LocalProtocol())
+    Host.answers.clear()
+    Host.cancelled.clear()
+
+
+async def begun(job: Job, number: int) -> asyncio.Task[None]:
+    """Begin to submit a job and wait until the host works on its submission of that number."""
+    task = asyncio.create_task(job.submit())
+    async with asyncio.timeout(10):
+        while len(Host.answers) < number:
+            await asyncio.sleep(0.001)
+    return task
+
+
+async def test_a_task_that_is_cancelled_while_its_array_is_submitted_is_cancelled_after_that(job: Job) -> None:
+    submission = await begun(job, 1)
+    cancellation = asyncio.create_task(job.tasks[1].cancel())
+    await asyncio.sleep(0)
+    Host.answers[0].set_result(TICKET)
+    await asyncio.gather(submission, cancellation)
+    assert Host.cancelled == [1]
+
+
+async def test_a_task_of_an_array_that_was_never_submitted_is_left_alone(job: Job) -> None:
+    await job.tasks[1].cancel()
+    assert Host.cancelled == []
+
+
+async def test_what_is_known_of_a_job_that_nobody_waits_for_is_that_it_is_on_its_way(job: Job) -> None:
+    submission = await begun(job, 1)
+    submission.cancel()
+    await asyncio.wait([submission])
+    assert (job.known().state, await job.state()) == ("IN_PROCESS", "IN_PROCESS")
+    Host.answers[0].set_result(TICKET)
+    await job.cancel()
+    assert Host.cancelled == [None]
+
+
+async def test_a_refusal_hides_no_other_submission_of_the_same_job(job: Job) -> None:
+    submissions = [await begun(job, 1), await begun(job, 2)]
+    for answer, error in zip(Host.answers, (SubmitFailed("a limit"), ConnectionFailed("lost")), strict=True):
+        answer.set_result(error)
+        await asyncio.gather(submissions.pop(0), return_exceptions=True)
+    assert job.is_uncertain
+    last = await begun(job, 3)
+    Host.answers[2].set_result(SubmitFailed("a limit"))
+    await asyncio.gather(last, return_exceptions=True)
+    assert not job.is_uncertain

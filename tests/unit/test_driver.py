@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import time
@@ -21,6 +22,7 @@ from pybatch_async.plugins.staging import anchored
 from pybatch_async.plugins.ticket import JobRecord
 from pybatch_async.protocols.archive import tar_stream
 from pybatch_async.protocols.framing import new_mark
+from tests.waiting import until
 
 _DAYS = 86400.0
 # Does what the file "cue" in the work directory says, and notes that it was called.
@@ -100,12 +102,19 @@ class Host:
         return len(file.read_text().split()) if file.exists() else 0
 
     async def is_over(self) -> bool:
-        """Wait until no driver is left, nor what it unpacked."""
-        end = time.monotonic() + 20
-        while any(self.temporary.iterdir()):
-            assert time.monotonic() < end, "a driver goes on and on"
-            await asyncio.sleep(0.05)
+        """Wait until no driver is left, nor what it unpacked, nor what it started."""
+        await until(lambda: not any(self.temporary.iterdir()), "the driver's end")
+        await until(lambda: not self._processes(), "the end of its processes", 3.0)
         return True
+
+    def _processes(self) -> list[str]:
+        """Tell what runs with this host's environment."""
+        found = []
+        for file in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if f"TMPDIR={self.temporary}\0".encode() in file.read_bytes():
+                    found.append(file.with_name("cmdline").read_text())
+        return found
 
 
 @pytest.fixture(params=["/bin/dash", "/bin/bash"])
@@ -198,6 +207,12 @@ async def test_no_job_is_submitted_before_all_its_files_have_arrived(host: Host,
     assert await host.is_over()
 
 
+async def test_an_answer_leaves_nothing_running(host: Host) -> None:
+    host.environment["PYBATCH_ASYNC_TICK"] = "30"
+    assert (await host.submit(host.units("", ""))).is_whole
+    assert await host.is_over()
+
+
 async def test_what_killed_drivers_left_behind_goes_after_a_day(host: Host, tmp_path: Path) -> None:
     names = ["old", "young", "foreign", "link"]
     places = {name: host.temporary / f"pybatch_async.{name:x<8}" for name in names}
@@ -214,10 +229,7 @@ async def test_what_killed_drivers_left_behind_goes_after_a_day(host: Host, tmp_
         os.utime(places[name], (time.time() - 1.1 * _DAYS,) * 2)
     os.utime(places["young"], (time.time() - 0.9 * _DAYS,) * 2)
     assert (await host.submit(host.units(""))).is_whole
-    end = time.monotonic() + 10
-    while places["old"].exists():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.05)
+    await until(lambda: not places["old"].exists(), "the old one to go")
     assert [places[name].exists() for name in names] == [False, True, is_root, True]
     assert (kept / "file").exists()
 

@@ -211,7 +211,7 @@ sweep() {
 }
 
 # Interrupt the wait for an sbatch at each tick, as long as the driver lives.
-tell_time='trap "kill \$s; exit" USR2
+tell_time='trap "kill -KILL \$s; exit" USR2
 while sleep "$1" & s=$!; wait "$s"; grep -qs "$0" "/proc/$PPID/cmdline"; do kill -s USR1 "$PPID"; done'
 
 drive() {

@@ -25,7 +25,7 @@ Parsed = TypeVar("Parsed")
 
 _SHELL = ["/bin/sh", "-s"]
 _LARGE = 100_000  # characters; a longer answer is parsed in a thread, so that it does not stall the loop
-_MANY = 1000  # jobs; what is known of more of them is put together in a thread, for the same reason
+_MANY = 1000  # tasks; what is known of more of them is put together in a thread, for the same reason
 _AT_ONCE = 2000  # ids on one command line
 _DEFAULT_MAX_ARRAY_SIZE = 1001  # man slurm.conf
 _ACCOUNTING_PAUSE = 5.0  # seconds between two questions to sacct, which sites limit more than squeue
@@ -83,15 +83,17 @@ class SlurmQueue(HostQueue):
         """Ask squeue about all jobs, then their own records and sacct about those that have left the queue."""
         rows = await self._squeue()
         same = unchanged(jobs, rows)
-        if len(same) == len(jobs):
+        rest = [job for job in jobs if job not in same]
+        if not rest:
             return same
-        ledger = Ledger([job for job in jobs if job not in same])
-        await _apart(len(jobs) - len(same) > _MANY, lambda: ledger.enter_rows(rows))
+        are_many = sum(job.params.total_jobs for job in rest) > _MANY
+        ledger = Ledger(rest)
+        await _apart(are_many, lambda: ledger.enter_rows(rows))
         if missing := ledger.incomplete():
             ledger.enter_runs(await self._runs(missing))
         if missing := ledger.unexplained():
             ledger.enter_ends(await self._accounting(missing))
-        return same | await _apart(len(jobs) - len(same) > _MANY, lambda: self._with_unanswered(ledger))
+        return same | await _apart(are_many, lambda: self._with_unanswered(ledger))
 
     def _with_unanswered(self, ledger: Ledger) -> dict[JobRecord, Report | StateUnknown]:
         """Tell the jobs that nobody knows from those that only the accounting could know, which gives no answer."""
@@ -144,6 +146,7 @@ class SlurmQueue(HostQueue):
         if not self._has_accounting or now - self._accounting_asked < _ACCOUNTING_PAUSE:
             return []
         self._accounting_asked = now
+        self._is_accounting_silent = False  # until one of the questions gets no answer
         # Ids are recycled: none much older is ours.
         since = min(job.ticket.submitted_at for job in jobs if job.ticket) - _CLOCKS_APART
         ids = [job_id for job in jobs if job.ticket for job_id in job.ticket.job_ids]
@@ -155,7 +158,6 @@ class SlurmQueue(HostQueue):
         except (StateUnknown, CommandFailed) as error:
             self._heed(str(error), error)
             return []
-        self._is_accounting_silent = False
         return await _parse(parse_sacct, answer)
 
     def _heed(self, said: str, error: PybatchException) -> None:

@@ -116,7 +116,7 @@ def test_the_id_is_what_sbatch_printed_on_a_line_of_its_own(lines: list[str], jo
 
 
 def test_the_id_is_what_the_running_job_noted_where_sbatch_could_not() -> None:
-    assert Record(lines=["begin 1 h 5"], runs={"0": "start 42 0"}).job_id == "42"
+    assert Record(lines=["begin 1 h 5"], runs=["start 42 0"]).job_id == "42"
 
 
 def test_a_record_tells_who_began_it_and_when() -> None:
@@ -158,7 +158,7 @@ def test_an_answer_is_found_among_what_the_login_prints() -> None:
         "/home/u/a dir",
         "42",
         0,
-        {"0": "start 42 0"},
+        ["start 42 0"],
     )
     assert answer.records[TOKEN[::-1]].failure.endswith("mkdir: Permission denied")
     assert (answer.now, answer.host, answer.is_whole) == (1700000000.0, "front1", True)

@@ -48,14 +48,14 @@ class Record:
 
     :param directory: the absolute work directory.
     :param lines: the lines of its record; none if it has no record.
-    :param runs: what its batch script recorded, by index.
+    :param runs: what its batch script recorded, a line for each task.
     :param failure: why it was not even tried.
     :param is_alive: a driver or an sbatch is at work on it, or about to be.
     """
 
     directory: str = ""
     lines: list[str] = field(default_factory=list)
-    runs: dict[str, str] = field(default_factory=dict)
+    runs: list[str] = field(default_factory=list)
     failure: str = ""
     is_alive: bool = False
 
@@ -65,11 +65,8 @@ class Record:
         ids = [match[1] for line in self.lines if (match := _JOB_ID.fullmatch(line.strip()))]
         if ids and self.code in (0, None):
             return ids[-1]
-        return next((words[1] for words in self._noted() if len(words) > 1 and words[1].isdigit()), "")
-
-    def _noted(self) -> Iterator[list[str]]:
-        for line in self.runs.values():
-            yield line.split()
+        noted = (line.split() for line in self.runs)
+        return next((words[1] for words in noted if len(words) > 1 and words[1].isdigit()), "")
 
     @property
     def code(self) -> int | None:
@@ -206,7 +203,7 @@ def _note(record: Record, verb: str, value: str) -> None:
     elif verb == "is":
         record.lines.append(value)
     elif verb == "run":
-        record.runs[str(len(record.runs))] = value
+        record.runs.append(value)
     elif verb == "failed":
         record.failure = value
     else:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ _KINDS: Mapping[str, type[PybatchException]] = {
     "read": TransferFailed,
     "fetch": TransferFailed,
 }
+_FRAME = re.compile(r"[0-9a-f]{24} [0-9]+")  # what `quoting.PlainCommand` tells of
 
 
 def answer_of(output: str, mark: str, python: str, host: str, verb: str) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def kind_of(verb: str) -> type[PybatchException]:
 
 def translated(error: CommandFailed, python: str, host: str, verb: str) -> PybatchException:
     """Say what a manager that failed means to the user."""
-    lines = error.stderr.strip().splitlines() or ["it printed nothing"]
+    lines = spoken(error.stderr) or ["it printed nothing"]
     if error.returncode in (126, 127):
         return kind_of(verb)(
             f"{python!r} can not be run on {host} ({lines[-1]}): install Python 3.6 or newer there, or set "
@@ -46,6 +48,11 @@ def translated(error: CommandFailed, python: str, host: str, verb: str) -> Pybat
         f"{python!r} on {host} ended with {error.returncode} ({said}): python_exe has to name Python 3.6 or newer "
         f"there."
     )
+
+
+def spoken(stderr: str) -> list[str]:
+    """Return the lines that were written on standard error, without the one that frames a plain command's end."""
+    return [line for line in stderr.strip().splitlines() if not _FRAME.fullmatch(line)]
 
 
 def _gist(lines: list[str]) -> str:

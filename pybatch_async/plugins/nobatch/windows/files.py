@@ -4,23 +4,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ....errors import CommandFailed, ConfigurationError, PathMissing, TransferFailed
+from ....errors import CommandFailed, ConfigurationError, ConnectionFailed, PathMissing, TransferFailed
 from ....interfaces import GenericProtocol
-from ....protocols.files.copying import Receiver
-from ....protocols.files.placing import find_target
-from ....protocols.framing import Frame, new_mark
-from ....protocols.remote import Completed, RemoteProtocol, Sink
+from ....protocols.files.copying import Receiver, check_path
+from ....protocols.files.placing import Target, find_target
+from ....protocols.framing import new_mark
+from ....protocols.remote import RemoteProtocol, Sink
+from ....protocols.running import Closed
 from ....protocols.waiting import in_thread
-from ....quoting import PlainCommand
-from ..answers import refuse, translated
+from ...poller import is_passing
+from ..answers import refuse, spoken, translated
 from . import bundle, paths
 from .queue import request_line
 
 _NO_SUCH_FILE = 2  # Python's exit code where the manager is missing
+_ATTEMPTS = 3
+_LONGEST = 1 << 20  # bytes of an answer
+
+Place = Callable[[], Awaitable[None]]
 
 
 class _Answered:
@@ -31,13 +36,15 @@ class _Answered:
 
     def __init__(self, mark: str, archive: Sink) -> None:
         self._mark = mark.encode()
-        self._frame = Frame(mark)
         self._line = b""
         self._archive = archive
         self.answer: dict[str, Any] | None = None
 
     async def take(self, chunk: bytes) -> None:
-        """Take the next piece of the manager's output."""
+        """Take the next piece of the manager's output.
+
+        :raises TransferFailed: it is not the manager's.
+        """
         if self.answer is not None:
             await self._archive(chunk)
             return
@@ -45,18 +52,28 @@ class _Answered:
         _, found, rest = self._line.partition(self._mark + b" ")
         line, ended, rest = rest.partition(b"\n")
         if found and ended:
-            self.answer = json.loads(line)
+            self.answer = _read(line)
             await self._archive(self._mark + b"\n" + rest)  # the receiver looks for the mark too
+        elif len(self._line) > _LONGEST:
+            raise TransferFailed("What came is no answer of the manager. Nothing was copied.")
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(line)
+    except ValueError as error:
+        raise TransferFailed("What came is no answer of the manager. Nothing was copied.") from error
+    return answer if isinstance(answer, dict) else {}
 
 
 async def fetch(
-    protocol: GenericProtocol, python: str, entries: Sequence[str], local_path: str | Path, place: Callable[[], Any]
+    protocol: GenericProtocol, python: str, entries: Sequence[str], local_path: str | Path, place: Place
 ) -> None:
     """Copy files and directories of a Windows host to this machine, as `cp -r` does.
 
     What the host sends is no more trusted than that of any other host; see `protocols.files.unpack`.
 
-    :param place: coroutine function that puts the manager on the host.
+    :param place: puts the manager on the host.
     :raises PathMissing: an entry, or the directory to copy into, does not exist.
     :raises TransferFailed: not everything was copied.
     """
@@ -65,26 +82,42 @@ async def fetch(
             f"get: {type(protocol).__name__} can not copy from a Windows host, which has no sh and no tar for it; use "
             f"AsyncsshProtocol or SshProtocol."
         )
-    target = await in_thread(find_target, str(local_path), len(entries))
     names = [_name(entry) for entry in entries]
-    for is_last in (False, True):
-        mark = new_mark()
-        request = request_line({"paths": list(entries), "names": names})
-        command = bundle.command(python, mark, "fetch")
-        async with Receiver(target, names, mark, protocol.host) as receiver:
-            answered = _Answered(mark, receiver.take)
-            done = await protocol.pipe(command, request, answered.take)
-            if done.returncode == _NO_SUCH_FILE and answered.answer is None and not is_last:
-                await place()
-                continue
-            _check(answered.answer, entries, protocol.host, python, command, done)
-            await receiver.flush()
-            if not receiver.is_complete and (said := done.stderr.decode(errors="replace").strip()):
-                raise TransferFailed(
-                    f"Can not download from {protocol.host}: {said.splitlines()[0]}. Nothing was copied."
-                )
-            await receiver.finish()
-        return
+    target = await in_thread(find_target, check_path(local_path), len(entries))
+    for attempt in range(_ATTEMPTS):
+        try:
+            if await _is_fetched(protocol, python, entries, names, target):
+                return
+            await place()
+        except Closed:
+            raise
+        except ConnectionFailed as error:
+            if attempt == _ATTEMPTS - 1 or not is_passing(error):
+                raise
+    raise TransferFailed(f"The manager of nobatch does not stay on {protocol.host}; look at what removes it there.")
+
+
+async def _is_fetched(
+    protocol: RemoteProtocol, python: str, entries: Sequence[str], names: Sequence[str], target: Target
+) -> bool:
+    """Copy what was asked for; return False if there is no manager on the host."""
+    mark = new_mark()
+    request = request_line({"paths": list(entries), "names": list(names)})
+    async with Receiver(target, names, mark, protocol.host) as receiver:
+        answered = _Answered(mark, receiver.take)
+        done = await protocol.pipe(bundle.command(python, mark, "fetch"), request, answered.take)
+        if done.returncode == _NO_SUCH_FILE and answered.answer is None:
+            return False
+        said = "\n".join(spoken(done.stderr.decode(errors="replace")))
+        if answered.answer is None or done.returncode != 0:
+            error = CommandFailed([python], protocol.host, done.returncode or 0, "", said)
+            raise translated(error, python, protocol.host, "fetch")
+        _check(answered.answer, entries, protocol.host)
+        await receiver.flush()
+        if not receiver.is_complete and said:
+            raise TransferFailed(f"Can not download from {protocol.host}: {said.splitlines()[0]}. Nothing was copied.")
+        await receiver.finish()
+    return True
 
 
 def _name(entry: str) -> str:
@@ -94,18 +127,9 @@ def _name(entry: str) -> str:
     return name
 
 
-def _check(
-    answer: dict[str, Any] | None,
-    entries: Sequence[str],
-    host: str,
-    python: str,
-    command: PlainCommand,
-    done: Completed,
-) -> None:
-    if answer is None or done.returncode != 0:
-        stderr = done.stderr.decode(errors="replace")
-        raise translated(CommandFailed(command, host, done.returncode or 0, "", stderr), python, host, "fetch")
+def _check(answer: dict[str, Any], entries: Sequence[str], host: str) -> None:
     refuse(answer, TransferFailed, host)
-    if "missing" in answer:
-        entry = entries[answer["missing"]]
+    missing = answer.get("missing")
+    if isinstance(missing, int) and 0 <= missing < len(entries):
+        entry = entries[missing]
         raise PathMissing(f"Can not download {entry!r} on {host}: there is no such file or directory; check the name.")

@@ -32,7 +32,7 @@ class WindowsQueue(NobatchQueue):
     async def read_files(self, python: str, wanted: Sequence[tuple[str, int]], most: int) -> list[bytes | None]:
         """Return a piece of each file, from a position on; None for a file that is not there."""
         request = {"files": list(wanted), "most": most}
-        answer = await self._call(python, "read", request)
+        answer = await self.repeat(lambda: self._call(python, "read", request))
         refuse(answer, TransferFailed, self.host)
         return [None if piece is None else base64.b64decode(piece) for piece in answer["pieces"]]
 

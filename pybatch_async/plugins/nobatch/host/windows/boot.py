@@ -8,6 +8,7 @@ on standard output, and a line with it and the exit code at the end of standard 
 import json
 import os
 import sys
+import traceback
 
 PROBE = (
     b"\x00\xff\r\n\n"  # what comes first on standard input; only a shell that hands bytes on as they are lets it pass
@@ -54,6 +55,8 @@ def _answer(verb, mark, frame=""):
         else:
             _part("manager").main(verb, mark, sys.stdin.buffer, _part("host.windows.reading").VERBS)
         code = 0
+    except Exception:  # it has to be told before the frame's end
+        traceback.print_exc()
     finally:
         if frame:
             sys.stderr.write("\n%s %d\n" % (frame, code))

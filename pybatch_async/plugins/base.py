@@ -155,7 +155,7 @@ class BatchJob(JobRecord):
         """Iterate over one log file as it grows, until the job, or the task, has ended."""
         self.log_path(stream, index)  # refuses a wrong stream before anything is sent
         state = self.state if index is None else Task(self, index).state
-        return follow_file(self.protocol, lambda: self.log_path(stream, index), state)
+        return follow_file(lambda: self._queue, lambda: self.log_path(stream, index), state)
 
     def log_path(self, stream: str, index: int | None = None) -> str:
         """Return the path of a log file on the host; an array has one per task.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 from pathlib import Path
@@ -36,6 +37,19 @@ async def test_submitting_to_a_port_that_nobody_listens_on_fails_at_once(
             with pytest.raises(pb.HostUnreachable, match=r"127\.0\.0\.1"):
                 await job.submit()
         assert await job.state() == "CREATED"
+
+
+async def test_following_a_job_of_a_host_that_nobody_answers_for_fails_at_once(
+    workspace: Workspace, known_hosts: Path
+) -> None:
+    connection = pb.ConnectionParameters("127.0.0.1", port=workspace.free_port(), known_hosts=known_hosts, config=False)
+    async with pb.AsyncsshProtocol(connection) as protocol:
+        job = pb.create_job("slurm", pb.LaunchParameters(["true"], "work"), protocol)
+        ticket = {"job_ids": ["1"], "directory": "/w", "submitted_at": 0, "part": 1}
+        found = pb.reload_job(json.dumps(json.loads(job.dump()) | {"ticket": ticket}), protocol)
+        async with asyncio.timeout(10):
+            with pytest.raises(pb.HostUnreachable, match=r"127\.0\.0\.1"):
+                await anext(aiter(found.follow()))
 
 
 @pytest.mark.parametrize("protocol_type", PROTOCOLS)

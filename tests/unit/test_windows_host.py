@@ -392,3 +392,9 @@ def test_cmd_is_quoted_when_there_is_no_python() -> None:
     assert isinstance(error, SubmitFailed)
     for piece in ("'py' is not recognized", "operable program or batch file.", "python_exe"):
         assert piece in str(error)
+
+
+def test_what_python_said_last_is_told_without_the_frame_of_the_command() -> None:
+    said = f"Traceback (most recent call last):\n  line\nValueError: odd\n\n{'0123456789ab' * 2} 1\n"
+    error = answers.translated(CommandFailed(["py"], "gaia", 1, "", said), "py", "gaia", "states")
+    assert "ended with 1 (ValueError: odd)" in str(error)

@@ -52,7 +52,7 @@ def translated(error: CommandFailed, python: str, host: str, verb: str) -> Pybat
 
 def spoken(stderr: str) -> list[str]:
     """Return the lines that were written on standard error, without the one that frames a plain command's end."""
-    return [line for line in stderr.strip().splitlines() if not _FRAME.fullmatch(line)]
+    return [line for line in stderr.splitlines() if line.strip() and not _FRAME.fullmatch(line)]
 
 
 def _gist(lines: list[str]) -> str:

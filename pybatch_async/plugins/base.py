@@ -1,40 +1,35 @@
 # SPDX-License-Identifier: MIT
-"""What every job over a protocol shares: submission, waiting, files, logs, dump and pickle."""
+"""What every job over a protocol shares: submission, waiting, cancellation, dump and pickle."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import os
 import uuid
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import anyio.to_thread
 
-from ..errors import ConfigurationError, PathMissing
+from ..errors import ConfigurationError
 from ..interfaces import GenericProtocol, GenericTask
-from ..parameters import LaunchParameters, own_copy, remote_join
+from ..parameters import LaunchParameters, own_copy
 from ..protocols import waiting
-from ..protocols.files.copying import check_entries
 from ..states import JobInfo, JobState
 from ..validation import check_launch, refuse_fields
 from .dump import dump_params, load_params, plain_params
-from .follower import follow_file
+from .output import JobOutput
 from .queue import HostQueue, adopt, remember
+from .staging import size_of_inputs
 from .task import Task
-from .ticket import JobRecord, Report, Ticket
+from .ticket import Report, Ticket
 
 FORMAT = 1  # of dump()
-_CAT = 'while IFS= read -r path; do if [ -r "$path" ]; then cat < "$path"; fi; done'
-_EARLY = (JobState.CREATED, JobState.IN_PROCESS, JobState.QUEUED)
-_STREAMS = {"stdout": "output", "stderr": "error"}
 
 
-class BatchJob(JobRecord):
+class BatchJob(JobOutput):
     """Handle one job of a host's queue.
 
     :raises ConfigurationError: the parameters are wrong.
@@ -72,7 +67,7 @@ class BatchJob(JobRecord):
             return
         self.check()
         with self._params_held():
-            self.input_size = await anyio.to_thread.run_sync(_size_of_inputs, self.params.input_files)
+            self.input_size = await anyio.to_thread.run_sync(size_of_inputs, self.params.input_files)
             await self._settle_dependencies()
             await self._queue.submit(self)
 
@@ -131,56 +126,6 @@ class BatchJob(JobRecord):
             await self._revoke()
         if self.needs_watching:
             await self._queue.cancel(self)
-
-    async def get(self, remote_paths: Iterable[str], local_path: str | Path) -> None:
-        """Copy files and directories of the work directory to this machine, as `cp -r` does."""
-        paths = check_entries([remote_paths] if isinstance(remote_paths, str) else remote_paths)
-        await self.protocol.download([remote_join(self.directory, path) for path in paths], local_path)
-
-    async def stdout(self) -> str:
-        """Return what the job has written on its standard output so far."""
-        return await self._logs("stdout")
-
-    async def stderr(self) -> str:
-        """Return what the job has written on its standard error so far."""
-        return await self._logs("stderr")
-
-    def follow(self, stream: str = "stdout") -> AsyncIterator[str]:
-        """Iterate over the output as it grows, until the job has ended and all was seen."""
-        if self.is_array:
-            raise ConfigurationError("follow: an array has one output per task; follow the file of one with its task.")
-        return self.follow_log(stream, None)
-
-    def follow_log(self, stream: str, index: int | None) -> AsyncIterator[str]:
-        """Iterate over one log file as it grows, until the job, or the task, has ended."""
-        self.log_path(stream, index)  # refuses a wrong stream before anything is sent
-        state = self.state if index is None else Task(self, index).state
-        return follow_file(lambda: self._queue, lambda: self.log_path(stream, index), state)
-
-    def log_path(self, stream: str, index: int | None = None) -> str:
-        """Return the path of a log file on the host; an array has one per task.
-
-        :raises ConfigurationError: no such stream.
-        """
-        if stream not in _STREAMS:
-            raise ConfigurationError(f"stream: {stream!r} is neither 'stdout' nor 'stderr'.")
-        suffix = "" if index is None else f"_{index}"
-        return remote_join(self.directory, f"logs/{_STREAMS[stream]}{suffix}.log")
-
-    async def log(self, stream: str, index: int | None = None) -> str:
-        """Return the text of a log file; "" where there is none because the job, or the task, has not started."""
-        try:
-            return await self.protocol.read(self.log_path(stream, index))
-        except PathMissing:
-            if await self._has_started(index or 0):
-                raise
-            return ""
-
-    async def _has_started(self, index: int) -> bool:
-        if await self.state() in _EARLY:
-            return False
-        info = self.known_task(index)
-        return info.state not in _EARLY and bool(info.nodes or not info.state.is_final)
 
     async def task_report(self) -> Report | None:
         """Return what is known of each task; None before submission."""
@@ -277,6 +222,8 @@ class BatchJob(JobRecord):
 
     async def _is_submitted(self) -> bool:
         """Tell whether there is a job on the host, asking there if an attempt to submit was interrupted."""
+        if self.ticket:
+            return True
         await self._submission_over()
         if self.ticket is None and self.is_uncertain:
             ticket = await self._queue.locate(self, revoke=False)
@@ -305,20 +252,3 @@ class BatchJob(JobRecord):
                 raise ConfigurationError(f"dependencies: {other} has to be submitted before {self}.")
         if not self.attempts:  # else it may be there already, and is adopted
             self.dependency_ids()
-
-    async def _logs(self, stream: str) -> str:
-        if not self.is_array:
-            return await self.log(stream)
-        paths = [self.log_path(stream, index) for index in range(self.params.total_jobs)]
-        return await self.protocol.run(["/bin/sh", "-c", _CAT, "sh"], input="".join(f"{path}\n" for path in paths))
-
-
-def _size_of_inputs(entries: Sequence[str | Path]) -> int:
-    """Add up the sizes of the input files; those of a directory's files are not worth the walk."""
-    missing = [str(entry) for entry in entries if not Path(entry).exists()]
-    if missing:
-        raise ConfigurationError(f"input_files: {', '.join(missing)} do not exist on this machine.")
-    closed = [str(entry) for entry in entries if not os.access(entry, os.R_OK)]
-    if closed:
-        raise ConfigurationError(f"input_files: {', '.join(closed)} can not be read by you.")
-    return sum(Path(entry).stat().st_size for entry in entries)

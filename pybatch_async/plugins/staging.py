@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Lay out the files of many jobs in one archive, each distinct input once."""
+"""Weigh the input files of jobs, and lay them out in one archive, each distinct one once."""
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..errors import ConfigurationError
 from ..parameters import entry_name
 from ..protocols.archive import Member
 
@@ -70,6 +72,20 @@ def stage(placements: Iterable[Placement]) -> Staged:
     for placement in placed:
         _stage_one(placement, uses, blobs, staged)
     return staged
+
+
+def size_of_inputs(entries: Sequence[str | Path]) -> int:
+    """Add up the sizes of the input files; those of a directory's files are not worth the walk.
+
+    :raises ConfigurationError: naming those that are missing or can not be read.
+    """
+    missing = [str(entry) for entry in entries if not Path(entry).exists()]
+    if missing:
+        raise ConfigurationError(f"input_files: {', '.join(missing)} do not exist on this machine.")
+    closed = [str(entry) for entry in entries if not os.access(entry, os.R_OK)]
+    if closed:
+        raise ConfigurationError(f"input_files: {', '.join(closed)} can not be read by you.")
+    return sum(Path(entry).stat().st_size for entry in entries)
 
 
 def _stage_one(

@@ -126,11 +126,14 @@ async def test_environment_of_the_submitting_client_reaches_the_job(
 
 async def test_setup_and_teardown_stand_around_the_command(host: NobatchHost) -> None:
     job = host.job(
-        ["sh", "-c", 'echo "$WORD"; exit 5'], "work", setup=["export WORD=set"], teardown=["echo down", "false"]
+        ["sh", "-c", 'echo "$WORD"; exit 5'],
+        "work",
+        setup=["export WORD=set", "set -e"],
+        teardown=["echo down with $?", "false", "echo done"],
     )
     await job.submit()
     await job.wait()
-    assert (await job.stdout(), await job.exit_code()) == ("set\ndown\n", 5)
+    assert (await job.stdout(), await job.exit_code()) == ("set\ndown with 5\ndone\n", 5)
 
 
 async def test_signal_shows_through_the_teardown(host: NobatchHost) -> None:

@@ -10,11 +10,14 @@ from ..ticket import JobRecord
 
 NODEFILE = "batch_nodefile.txt"
 
-# What a signal ended is ended by the same signal again, which is what the caller has to see.
+# After `set -e` in the setup the teardown runs all the same, and to its end. What a signal ended is ended by the same
+# signal again, which is what the caller has to see.
 _TEARDOWN = """\
 trap : TERM
-"$@"
-code=$?
+code=0
+"$@" || code=$?
+set +e
+(exit "$code")
 {lines}
 if [ "$code" -gt 128 ] && kill -l "$((code - 128))" >/dev/null 2>&1; then
     trap - TERM

@@ -52,6 +52,11 @@ class SlurmQueue(HostQueue):
         self._is_accounting_silent = False
         self._accounting_asked = float("-inf")
 
+    async def submit(self, job: JobRecord) -> Ticket:
+        """Submit a job together with the others that wait now, once what it needs to know of the site is known."""
+        await self._largest_array(job)  # here, where it fails for an array alone
+        return await super().submit(job)
+
     async def submit_many(self, jobs: list[JobRecord]) -> Sequence[Ticket | Exception]:
         """Submit jobs in one trip; one that has a record on the host already is adopted."""
         units = {job: units_of(job, await self._largest_array(job)) for job in dict.fromkeys(jobs)}

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Submit, follow and collect batch jobs on Slurm or on a plain workstation, from asyncio."""
 
+from importlib.metadata import version
+
 from .errors import (
     AuthenticationFailed,
     CommandFailed,
@@ -26,6 +28,8 @@ from .protocols.local import LocalProtocol
 from .protocols.ssh import SshProtocol
 from .states import JobInfo, JobState
 from .sweep import JournalFailed, Sweep, Table, grid
+
+__version__ = version(__name__)
 
 __all__ = [
     "AsyncsshProtocol",
@@ -55,6 +59,7 @@ __all__ = [
     "Sweep",
     "Table",
     "TransferFailed",
+    "__version__",
     "as_completed",
     "create_job",
     "grid",

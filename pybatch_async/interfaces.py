@@ -97,11 +97,18 @@ class GenericTask(Protocol):
         ...
 
     async def stdout(self) -> str:
-        """Return what the task has written on its standard output so far."""
+        """Return what the task has written on its standard output so far; bytes that are no UTF-8 are replaced."""
         ...
 
     async def stderr(self) -> str:
-        """Return what the task has written on its standard error so far."""
+        """Return what the task has written on its standard error so far; bytes that are no UTF-8 are replaced."""
+        ...
+
+    def follow(self, stream: str = "stdout") -> AsyncIterator[str]:
+        """Iterate over the output as it grows, until the task has ended and all was seen.
+
+        :param stream: "stdout" or "stderr".
+        """
         ...
 
     async def cancel(self) -> None:
@@ -115,7 +122,11 @@ class GenericTask(Protocol):
 
 @runtime_checkable
 class GenericJob(Protocol):
-    """Handle one job, from before its submission to its files."""
+    """Handle one job, from before its submission to its files.
+
+    :ivar params: what it runs.
+    :ivar protocol: how its host is reached.
+    """
 
     params: LaunchParameters
     protocol: GenericProtocol
@@ -136,6 +147,7 @@ class GenericJob(Protocol):
         :raises ConfigurationError: the parameters are wrong; nothing was sent.
         :raises SubmitFailed: the scheduler refused the job.
         :raises ConnectionFailed: the host was not reached; submitting again adopts what was begun.
+        :raises StateUnknown: nobody can tell by now whether there is a job; submitting again settles it.
         """
         ...
 
@@ -161,7 +173,11 @@ class GenericJob(Protocol):
         ...
 
     async def cancel(self) -> None:
-        """Stop the job; one that was never submitted, or has ended, stays as it is."""
+        """Stop the job; one that was never submitted, or has ended, stays as it is.
+
+        :raises StateUnknown: nobody can tell by now whether there is a job; call it again.
+        :raises ConnectionFailed: the host was not reached; the job may go on.
+        """
         ...
 
     async def get(self, remote_paths: Iterable[str], local_path: str | Path) -> None:
@@ -174,15 +190,17 @@ class GenericJob(Protocol):
         ...
 
     async def stdout(self) -> str:
-        """Return what the job has written on its standard output so far."""
+        """Return what the job has written on its standard output so far; bytes that are no UTF-8 are replaced."""
         ...
 
     async def stderr(self) -> str:
-        """Return what the job has written on its standard error so far."""
+        """Return what the job has written on its standard error so far; bytes that are no UTF-8 are replaced."""
         ...
 
     def follow(self, stream: str = "stdout") -> AsyncIterator[str]:
         """Iterate over the output as it grows, until the job has ended and all was seen.
+
+        It is looked at every 0.5 s, and down to every 5 s while nothing comes. Bytes that are no UTF-8 are replaced.
 
         :param stream: "stdout" or "stderr".
         """
@@ -197,7 +215,10 @@ class GenericJob(Protocol):
         ...
 
     def dump(self) -> str:
-        """Return the job as JSON without secrets, for `reload_job`."""
+        """Return the job as JSON without secrets, for `reload_job`.
+
+        :raises ConfigurationError: a job that it depends on has no id yet: submit that one first.
+        """
         ...
 
 

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TypeVar
 
 from .errors import ConfigurationError, PybatchException
 from .interfaces import GenericJob, GenericTask
+from .known import known_of
 from .states import JobState
 
 Waitable = GenericJob | GenericTask
@@ -36,8 +38,9 @@ async def wait_all(jobs: Iterable[Waitable]) -> list[JobState | PybatchException
 
 
 async def as_completed(jobs: Iterable[Waited]) -> AsyncIterator[Waited]:
-    """Iterate over jobs, or tasks of an array, as they end, the first to end first.
+    """Iterate over jobs, or tasks of an array, as their ends become known.
 
+    Ends that become known together come in the order of their times, as far as the scheduler tells them.
     A job whose end can not be learnt is yielded as well: its `wait()` raises why.
 
     :raises ConfigurationError: something else than jobs and tasks was given.
@@ -47,7 +50,7 @@ async def as_completed(jobs: Iterable[Waited]) -> AsyncIterator[Waited]:
         pending = set(waits)
         while pending:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for wait in done:
+            for wait in sorted(done, key=lambda wait: _end_of(waits[wait])):
                 if error := wait.exception():
                     _ours(error)
                 yield waits[wait]
@@ -68,6 +71,12 @@ def listed(jobs: Iterable[Waited], operation: str) -> list[Waited]:
         if not hasattr(type(job), operation):
             raise ConfigurationError(f"A list of jobs is needed, but one of them is a {type(job).__name__}.")
     return them
+
+
+def _end_of(job: Waitable) -> float:
+    """Return when a job has ended, by its host's clock; infinity if nobody told."""
+    end = known_of(job).end_time
+    return end.timestamp() if end else math.inf
 
 
 async def _end(waits: Sequence[asyncio.Future[JobState]]) -> None:

@@ -41,7 +41,7 @@ _CONNECTION_KINDS = {
     "prompt": kinds.PROMPT,
 }
 _COUNTS = ("nodes", "ntasks", "cpus_per_task", "max_simul_jobs")
-_DEPENDENCY = re.compile(r"[\w:+,?-]*", re.ASCII)  # "" stands for a job dumped before its submission
+_DEPENDENCY = re.compile(r"[\w:+,?-]+", re.ASCII)
 _NAME = re.compile(r"[^-\s\0][^\s\0]*")
 _BLANK = LaunchParameters(["true"], "w")
 Params = TypeVar("Params", LaunchParameters, ConnectionParameters)
@@ -112,8 +112,10 @@ def _launch_faults(params: LaunchParameters) -> Iterator[str]:
 def _command_faults(params: LaunchParameters) -> Iterator[str]:
     if not params.command or not params.command[0]:
         yield "command: a non-empty list of program and arguments is needed"
+    elif strangers := [each for each in params.command if not isinstance(each, str)]:
+        yield f"command: {', '.join(f'{each!r} is not text: write str({each!r})' for each in strangers)}"
     elif _is_refused(check_argv, params.command):
-        yield f"command: {params.command!r} holds something that is not text, a NUL or a lone surrogate"
+        yield f"command: {params.command!r} holds a NUL or a lone surrogate"
 
 
 def _text_faults(params: LaunchParameters) -> Iterator[str]:

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..parameters import LaunchParameters
+from ..parameters import LaunchParameters, Submitted
 
 
 def dump_params(params: LaunchParameters) -> dict[str, Any]:
-    """Return parameters as plain data: paths as text, jobs as their ids, a timedelta as its seconds."""
+    """Return parameters as plain data: paths as text, jobs as their ids, a timedelta as its seconds.
+
+    :raises ConfigurationError: a job that this one depends on has no id yet.
+    """
     data = asdict(plain_params(params))
     if isinstance(params.wall_time, timedelta):
         data["wall_time"] = {"seconds": params.wall_time.total_seconds()}
@@ -36,7 +39,10 @@ def load_params(data: Mapping[str, Any]) -> LaunchParameters:
 
 
 def plain_params(params: LaunchParameters) -> LaunchParameters:
-    """Copy parameters with nothing in them but plain values."""
+    """Copy parameters with nothing in them but plain values.
+
+    :raises ConfigurationError: a job that this one depends on has no id yet.
+    """
     return replace(
         params,
         command=list(params.command),
@@ -44,6 +50,17 @@ def plain_params(params: LaunchParameters) -> LaunchParameters:
         setup=list(params.setup),
         teardown=list(params.teardown),
         input_files=[str(Path(entry).absolute()) for entry in params.input_files],
-        dependencies=[str(each) if isinstance(each, str | int) else each.job_id for each in params.dependencies],
+        dependencies=[_plain_dependency(each) for each in params.dependencies],
         environment=dict(params.environment),
     )
+
+
+def _plain_dependency(dependency: Submitted | str | int) -> str:
+    if isinstance(dependency, str | int):
+        return str(dependency)
+    if not dependency.job_id:
+        raise ConfigurationError(
+            f"dependencies: submit {dependency} first; the job that depends on it can be dumped or pickled once it has "
+            f"an id."
+        )
+    return dependency.job_id

@@ -119,7 +119,9 @@ class Journal:
             _make(self._path)
             database = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
-            raise JournalFailed(f"The journal {self._path} could not be opened: {error}.") from error
+            is_homeless = isinstance(error, FileNotFoundError)
+            why = f"the directory {self._path.parent} does not exist: create it" if is_homeless else error
+            raise JournalFailed(f"The journal {self._path} could not be opened: {why}.") from error
         try:
             self._prepare(database)
             entries = _entries(database)

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, aclosing
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from pathlib import Path
 from typing import Any
+
+import anyio.to_thread
 
 from ..errors import ConfigurationError
 from ..interfaces import GenericJob, GenericProtocol
@@ -16,6 +19,7 @@ from ..parameters import LaunchParameters
 from ..protocols.local import LocalProtocol
 from ..states import JobState
 from .journal import Entry, Journal, key_of
+from .places import Places
 from .runner import Collect, Runner
 from .table import Table
 
@@ -30,7 +34,8 @@ class Sweep:
     run again with the same journal, in this process or another, takes up the jobs that exist and runs the rest.
 
     :param points: what the jobs differ in, one dict a point, of what JSON can hold; see `grid`.
-    :param make: returns the parameters of a point's job; each job needs a work directory of its own.
+    :param make: returns the parameters of a point's job; each job needs a work directory of its own, and a point
+        whose directory another point of the sweep has is refused.
     :param plugin: "slurm", "nobatch", "local"…
     :param protocol: how to reach the host; None for this machine. The same host each time for the same journal.
     :param journal: the file that makes the sweep resumable; None for none.
@@ -63,12 +68,23 @@ class Sweep:
         self._retry_failed = retry_failed
         self._entries = {key: Entry(key) for key in self._points}
         self._jobs: dict[str, GenericJob] = {}
+        self._places = Places()
         self._is_running = False
 
     @property
     def jobs(self) -> list[GenericJob]:
-        """The jobs of the points that have one by now, in the order of the points."""
+        """The jobs of the points that have one by now, in the order of the points; the journal is read by `run`."""
         return [self._job(entry) for entry in self._entries.values() if entry.job]
+
+    def job_of(self, point: Mapping[str, Any]) -> GenericJob | None:
+        """Return the job of a point, None if it has none by now; the journal is read by `run`.
+
+        :raises ConfigurationError: it is no point of this sweep.
+        """
+        entry = self._entries.get(key_of(point))
+        if entry is None:
+            raise ConfigurationError(f"{dict(point)!r} is no point of this sweep.")
+        return self._job(entry) if entry.job else None
 
     @property
     def states(self) -> list[JobState]:
@@ -99,21 +115,60 @@ class Sweep:
 
         Wrap it in `contextlib.aclosing` to leave it early.
         """
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self._alone())
+            journal = await self._opened(stack)
+            settled = [entry for entry in self._entries.values() if entry.is_settled]
+            left = [entry for entry in self._entries.values() if not entry.is_settled]
+            self.settled_before = len(settled)
+            for entry in settled:
+                yield self._row(entry)
+            async for entry in await self._ends(left, journal, stack):
+                yield self._row(entry)
+
+    async def cancel(self) -> Table:
+        """Stop the jobs that earlier runs left going on, wait for their ends, and return the results.
+
+        Nothing is submitted. A point whose job was stopped is FAILED: `retry_failed` runs it again. One that had no job
+        yet is left for the next run.
+
+        :raises ConfigurationError: this sweep is running, the journal is none, or another sweep uses it.
+        :raises PybatchException: a job could not be stopped; all the others were.
+        """
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self._alone())
+            journal = await self._opened(stack)
+            going = [entry for entry in self._entries.values() if entry.job and not entry.is_settled]
+            outcomes = await asyncio.gather(*(self._stop(entry, journal) for entry in going), return_exceptions=True)
+            for error in filter(None, outcomes):
+                raise error
+            async for _ in await self._ends([entry for entry in going if entry.job], journal, stack):
+                pass
+        return self.table
+
+    async def _stop(self, entry: Entry, journal: Journal | None) -> None:
+        job = self._job(entry)
+        await job.cancel()
+        if not job.job_id:  # it was never submitted, and what the journal has of it can not be any more
+            self._jobs.pop(entry.key)
+            entry.job = ""
+            if journal is not None:
+                await journal.record(entry)
+
+    async def _ends(
+        self, entries: list[Entry], journal: Journal | None, stack: AsyncExitStack
+    ) -> AsyncGenerator[Entry, None]:
+        """Bring points to their ends, until the stack is left."""
+        runner = Runner(self._new_or_known_job, self._collect, journal)
+        return await stack.enter_async_context(aclosing(runner.run(entries)))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
         if self._is_running:
             raise ConfigurationError("This sweep is running already: await its end before it is run again.")
         self._is_running = True
         try:
-            async with AsyncExitStack() as stack:
-                journal = await self._opened(stack)
-                settled = [entry for entry in self._entries.values() if entry.is_settled]
-                left = [entry for entry in self._entries.values() if not entry.is_settled]
-                self.settled_before = len(settled)
-                for entry in settled:
-                    yield self._row(entry)
-                runner = Runner(self._new_or_known_job, self._collect, journal)
-                ended = await stack.enter_async_context(aclosing(runner.run(left)))
-                async for entry in ended:
-                    yield self._row(entry)
+            yield
         finally:
             self._is_running = False
 
@@ -131,12 +186,15 @@ class Sweep:
             for key in failed:
                 self._entries[key] = Entry(key)
                 self._jobs.pop(key, None)
+        self._places = await anyio.to_thread.run_sync(Places, list(self._entries.values()))
         return journal
 
     def _new_or_known_job(self, entry: Entry) -> GenericJob:
         """Return the job of a point: the one that may exist, else a new one."""
         if not entry.job:
-            self._jobs[entry.key] = create_job(self._plugin, self._made(entry.key), self.protocol)
+            job = create_job(self._plugin, self._made(entry.key), self.protocol)
+            self._places.claim(entry.key, job.params.work_directory)
+            self._jobs[entry.key] = job
         return self._job(entry)
 
     def _job(self, entry: Entry) -> GenericJob:

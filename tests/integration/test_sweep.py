@@ -20,8 +20,10 @@ from pybatch_async import (
     JobState,
     LaunchParameters,
     Sweep,
+    create_job,
     grid,
 )
+from pybatch_async.sweep.journal import Entry, Journal, key_of
 from tests.integration.sweep_client import POINTS, sweep_of
 from tests.services.connection import connection_to
 from tests.services.nobatch_host import NobatchHost
@@ -47,6 +49,14 @@ def maker(root: Path, script: str) -> Callable[[dict[str, Any]], LaunchParameter
         return LaunchParameters(["sh", "-c", script], str(root / str(point["a"])), environment={"a": str(point["a"])})
 
     return make
+
+
+async def note(path: Path, entry: Entry) -> None:
+    """Write an entry into a journal, as a client does."""
+    journal = Journal(path)
+    await journal.open()
+    await journal.record(entry)
+    await journal.aclose()
 
 
 async def output(job: GenericJob) -> str:
@@ -189,6 +199,47 @@ async def test_cancelled_run_can_be_taken_up_and_its_jobs_cancelled(host: Nobatc
         await run
     await asyncio.gather(*(job.cancel() for job in sweep.jobs))
     assert [row["state"] for row in await sweep.run()] == ["FAILED", "FAILED"]
+
+
+async def test_a_new_process_stops_what_an_interrupted_one_left_going_on(host: NobatchHost) -> None:
+    make, journal = maker(host.root, f"touch {host.root}/ran_$a; sleep $a"), host.root / "journal"
+    run = asyncio.create_task(Sweep(grid(a=[100]), make, plugin="nobatch", journal=journal).run())
+    await until((host.root / "ran_100").exists)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    points = grid(a=[100, 0, 200])
+    begun = create_job("nobatch", make({"a": 200}))
+    await note(journal, Entry(key_of({"a": 200}), begun.dump()))  # its client died before it was submitted
+
+    again = Sweep(points, make, plugin="nobatch", journal=journal)
+    assert [row["state"] for row in await again.cancel()] == ["FAILED", "CREATED", "CREATED"]
+    assert not (host.root / "ran_0").exists()
+    later = Sweep(points, maker(host.root, "true"), plugin="nobatch", journal=journal, retry_failed=True)
+    assert [row["state"] for row in await later.run()] == ["FINISHED"] * 3
+
+
+async def test_two_points_never_share_a_work_directory(host: NobatchHost) -> None:
+    def make(point: dict[str, Any]) -> LaunchParameters:
+        return LaunchParameters(["true"], str(host.root / point["a"]))
+
+    journal = host.root / "journal"
+    runs: list[list[dict[str, Any]]] = [[{"a": "x"}], [{"a": "x/", "b": 1}, {"a": "x"}, {"a": "y"}]]
+    for points in runs:  # also where one ran on another day
+        sweep = Sweep(points, make, plugin="nobatch", journal=journal)
+        rows = await sweep.run()
+    assert [row["state"] for row in rows] == ["CREATED", "FINISHED", "FINISHED"]
+    assert '{"a": "x"} and {"a": "x/", "b": 1} both have' in rows[0]["error"]
+    assert sweep.job_of({"a": "x/", "b": 1}) is None
+
+
+async def test_the_job_of_a_point_is_told(host: NobatchHost) -> None:
+    sweep = Sweep(grid(a=[1, 2]), maker(host.root, "true"), plugin="nobatch")
+    assert sweep.job_of({"a": 2}) is None
+    await sweep.run()
+    assert sweep.job_of({"a": 2}) is sweep.jobs[1]
+    with pytest.raises(ConfigurationError, match="no point of this sweep"):
+        sweep.job_of({"a": 3})
 
 
 @pytest.mark.parametrize(

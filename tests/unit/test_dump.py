@@ -109,6 +109,13 @@ def test_jobs_that_are_depended_on_become_their_ids() -> None:
         assert twin.params.dependencies == ["12", "afterany:3", "4"]
 
 
+def test_a_job_that_depends_on_an_unsubmitted_one_is_not_dumped_without_it() -> None:
+    one = job(dependencies=[job(name="first")])
+    for dump in (one.dump, lambda: pickle.dumps(one)):
+        with pytest.raises(ConfigurationError, match="submit slurm unsubmitted job .* 'first' on localhost first"):
+            dump()
+
+
 def test_no_secret_is_dumped_or_pickled() -> None:
     protocol = AsyncsshProtocol(ConnectionParameters(host="gaia", password="hunter2", passphrase="hunter3"))
     one = create_job("slurm", LaunchParameters(["true"], "w"), protocol)

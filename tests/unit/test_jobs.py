@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from pybatch_async import (
     ConfigurationError,
     GenericJob,
+    JobInfo,
     JobLost,
     JobState,
     SubmitFailed,
@@ -38,6 +40,17 @@ class Job:
             return await asyncio.shield(self.end)
         finally:
             self.waiters -= 1
+
+
+class EndedJob(Job):
+    """Stand for a job whose end the scheduler told."""
+
+    def __init__(self, day: int) -> None:
+        super().__init__()
+        self.day = day
+
+    def known(self) -> JobInfo:
+        return JobInfo("1", JobState.FINISHED, end_time=datetime(2000, 1, self.day, tzinfo=UTC))
 
 
 def jobs(*them: Job) -> list[GenericJob]:
@@ -87,6 +100,14 @@ async def test_the_first_to_end_comes_first() -> None:
         assert id(await anext(order)) == id(them[number])
     with pytest.raises(StopAsyncIteration):
         await anext(order)
+
+
+async def test_ends_that_become_known_together_come_in_their_order() -> None:
+    them = [EndedJob(3), Job(), EndedJob(1), EndedJob(2)]
+    for job in them:
+        job.end.set_result(JobState.FINISHED)
+    found = [id(job) async for job in as_completed(jobs(*them))]
+    assert found == [id(them[number]) for number in (2, 3, 0, 1)]
 
 
 async def test_a_lost_job_is_yielded_and_its_wait_raises() -> None:

@@ -96,7 +96,9 @@ async def test_other_files_are_left_alone(tmp_path: Path) -> None:
 
 
 async def test_a_place_that_can_not_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(JournalFailed, match=r"missing/j could not be opened"):
+    with pytest.raises(
+        JournalFailed, match=r"j could not be opened: the directory .*missing does not exist: create it"
+    ):
         await contents(tmp_path / "missing" / "j")
 
 

@@ -99,6 +99,7 @@ def test_what_would_break_a_line_is_refused_in_every_text_field(name: str, text:
         ("dependencies", ["12 --wrap"]),
         ("launcher", "srun 'x"),
         ("dependencies", [None]),
+        ("dependencies", [""]),
         ("dependencies", "12"),
         ("input_files", "one.txt"),
         ("input_files", Path("one.txt")),
@@ -114,6 +115,10 @@ def test_what_would_break_a_line_is_refused_in_every_text_field(name: str, text:
 )
 def test_every_wrong_value_is_refused_by_name(name: str, value: Any) -> None:
     assert f" {name}" in refusal(**{name: value}).replace("[", " ")
+
+
+def test_what_to_write_instead_of_a_number_in_a_command_is_told() -> None:
+    assert "command: 3 is not text: write str(3)" in refusal(command=["echo", 3, "a"])
 
 
 def test_all_faults_are_named_at_once() -> None:

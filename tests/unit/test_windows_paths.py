@@ -138,7 +138,7 @@ async def test_get_refuses_what_can_not_be_on_the_host(tmp_path: Path) -> None:
         await job().get(["good", "a:b"], tmp_path)
 
 
-@pytest.mark.parametrize(("plugin", "word"), [("local", "is_posix"), ("slurm", "Unix-like")])
+@pytest.mark.parametrize(("plugin", "word"), [("local", "take 'nobatch' with an ssh protocol"), ("slurm", "Unix-like")])
 def test_other_plugins_refuse_windows(plugin: str, word: str) -> None:
     with pytest.raises(ConfigurationError, match=word):
         create_job(plugin, LaunchParameters(["a"], "w", is_posix=False))

@@ -44,6 +44,10 @@ class NobatchJob(BatchJob):
                 f"nodes: the plugin {self.plugin_name!r} runs a job on one host; {self.params.nodes} nodes need Slurm."
             )
         if self.params.is_posix is self.is_for_windows:
+            if self.plugin_name == "local":
+                raise ConfigurationError(
+                    "is_posix=False: 'local' runs POSIX jobs only; take 'nobatch' with an ssh protocol."
+                )
             raise ConfigurationError(
                 "is_posix: a job is made for a POSIX or for a Windows host, and stays so; 'nobatch' makes both kinds."
             )

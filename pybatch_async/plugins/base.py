@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import anyio.to_thread
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, JobLost, StateUnknown
 from ..interfaces import GenericProtocol, GenericTask
 from ..parameters import LaunchParameters, own_copy
 from ..protocols import waiting
@@ -127,9 +127,15 @@ class BatchJob(JobOutput):
         if self.needs_watching:
             await self._queue.cancel(self)
 
-    async def task_report(self) -> Report | None:
-        """Return what is known of each task; None before submission."""
-        return await self._look()
+    async def task_info(self, index: int) -> JobInfo | None:
+        """Return what is known of one task, even if nobody knows others; None before submission."""
+        try:
+            report = await self._look()
+        except (StateUnknown, JobLost):
+            if not self.partial or not self.partial.infos[index].state.is_final:
+                raise
+            report = self.partial
+        return report.infos[index] if report else None
 
     async def task_end(self, index: int) -> JobState:
         """Wait for the end of one task."""

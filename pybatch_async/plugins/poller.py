@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
@@ -29,6 +29,11 @@ class Told(Protocol):
     @property
     def state(self) -> JobState:
         """The state it was in."""
+        ...
+
+    @property
+    def is_partial(self) -> bool:
+        """Tell whether a part of it is as good as unknown; who waits for another part has his answer all the same."""
         ...
 
 
@@ -226,19 +231,32 @@ class Poller(Generic[Key, Report]):
         for number, key in enumerate(keys, 1):
             if number % STRIDE == 0:
                 await asyncio.sleep(0)
-            answer = self._answer(key, reports.get(key))
-            told = self._looks.pop(key, [])
-            if waits := self._waits.get(key):
-                told += [future for future, until in waits.items() if self._is_end(answer, until)]
-            futures += told
-            answers += [answer] * len(told)
+            for future, told in self._hearers(key, reports.get(key)):
+                futures.append(future)
+                answers.append(told)
         await share_out(futures, answers)
+
+    def _hearers(
+        self, key: Key, report: Report | StateUnknown | None
+    ) -> Iterator[tuple[asyncio.Future[Report], Report | Exception]]:
+        """Yield those who are told something of a key now, each with what it is told."""
+        answer = self._answer(key, report)
+        for future in self._looks.pop(key, ()):
+            yield future, answer
+        for future, until in self._waits.get(key, {}).items():
+            if report is not None and not isinstance(report, StateUnknown) and until(report):
+                yield future, report
+            elif isinstance(answer, JobLost):
+                yield future, answer
 
     def _answer(self, key: Key, report: Report | StateUnknown | None) -> Report | Exception:
         """Note what was learnt of a key, and say what its waiters are told."""
-        if report is None or isinstance(report, StateUnknown):
+        if isinstance(report, StateUnknown):
             self.forget(key)
-            return self._absent(key, self._answered) if report is None else self._unanswered(key, report)
+            return self._unanswered(key, report)
+        if report is None or report.is_partial:
+            self.forget(key)
+            return self._absent(key, self._answered)
         self._absences.end(key)
         seen = self._seen.get(key)
         if seen is None or seen.report.state is not report.state:
@@ -261,10 +279,6 @@ class Poller(Generic[Key, Report]):
     def _unanswered(self, key: Key, unknown: StateUnknown) -> Exception:
         self._absences.interrupt(key)
         return unknown
-
-    @staticmethod
-    def _is_end(answer: Report | Exception, until: Callable[[Report], bool]) -> bool:
-        return isinstance(answer, JobLost) if isinstance(answer, Exception) else until(answer)
 
 
 def is_passing(error: Exception) -> bool:

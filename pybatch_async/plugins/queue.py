@@ -179,7 +179,11 @@ class HostQueue(ABC):
         """Ask about jobs, and note on each what was learnt."""
         reports = await self.query(jobs)
         for job, report in reports.items():
-            if isinstance(report, Report):
+            if not isinstance(report, Report):
+                continue
+            if report.is_partial:
+                job.partial = report
+            else:
                 job.seen = report
         return reports
 

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from ..errors import StateUnknown
 from ..states import JobInfo, JobState
-from .ticket import Report
 
 
 class Array(Protocol):
@@ -16,7 +15,7 @@ class Array(Protocol):
 
     async def state(self) -> JobState: ...
 
-    async def task_report(self) -> Report | None: ...
+    async def task_info(self, index: int) -> JobInfo | None: ...
 
     async def task_end(self, index: int) -> JobState: ...
 
@@ -76,10 +75,9 @@ class Task:
 
     async def info(self) -> JobInfo:
         """Return all that the scheduler tells of the task."""
-        report = await self._job.task_report()
-        if report is None:
+        info = await self._job.task_info(self._index)
+        if info is None:
             return JobInfo("", await self._job.state())
-        info = report.infos[self._index]
         if info.state is JobState.IN_PROCESS:
             raise StateUnknown(f"{self}: nobody knows it at the moment; ask again in a while.")
         return info

@@ -53,6 +53,16 @@ class Report:
         object.__setattr__(self, "state", fold_states(info.state for info in self.infos))
 
     @property
+    def is_partial(self) -> bool:
+        """Tell whether nobody knows some of the tasks, while none of the others goes on."""
+        return self.state is JobState.IN_PROCESS
+
+    @property
+    def is_of_use(self) -> bool:
+        """Tell whether a task is known to have ended."""
+        return any(info.state.is_final for info in self.infos)
+
+    @property
     def exit_code(self) -> int | None:
         """The exit code, folded over the tasks; None until all have ended."""
         return fold_exit_codes(info.exit_code for info in self.infos) if self.state.is_final else None
@@ -97,6 +107,7 @@ class JobRecord:
         self.is_uncertain = False  # an attempt to submit may have left a job on the host
         self.input_size = 0  # bytes of the input files, known once submit() has looked at them
         self.seen: Report | None = None  # what the last look told, so that it can be shown without another one
+        self.partial: Report | None = None  # what it told, where nobody knew some of the tasks
         self.final: Report | None = None
 
     @property

@@ -9,8 +9,18 @@ from typing import ClassVar
 
 import pytest
 
-from pybatch_async import ConnectionFailed, LaunchParameters, LocalProtocol, StateUnknown, SubmitFailed
+from pybatch_async import (
+    ConnectionFailed,
+    JobInfo,
+    JobLost,
+    JobState,
+    LaunchParameters,
+    LocalProtocol,
+    StateUnknown,
+    SubmitFailed,
+)
 from pybatch_async.plugins.base import BatchJob
+from pybatch_async.plugins.poller import Polling
 from pybatch_async.plugins.queue import HostQueue
 from pybatch_async.plugins.ticket import JobRecord, Report, Ticket
 
@@ -23,6 +33,8 @@ class Host(HostQueue):
     plugins = frozenset({"played"})
     answers: ClassVar[list[asyncio.Future[Ticket | Exception]]] = []
     cancelled: ClassVar[list[int | None]] = []
+    told: ClassVar[Report | None] = None
+    polling = Polling(shortest=0.02, longest=0.02, share=0.0, grace=0.1)
 
     async def submit_many(self, jobs: list[JobRecord]) -> Sequence[Ticket | Exception]:
         answer: asyncio.Future[Ticket | Exception] = asyncio.get_running_loop().create_future()
@@ -34,7 +46,7 @@ class Host(HostQueue):
         return [None] * len(targets)
 
     async def query(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report | StateUnknown]:
-        return {}
+        return dict.fromkeys(jobs, self.told) if self.told else {}
 
     async def locate(self, job: JobRecord, revoke: bool) -> Ticket | None:
         return None
@@ -56,6 +68,7 @@ def job() -> Iterator[Job]:
     yield Job(LaunchParameters(["true"], "w", total_jobs=2), LocalProtocol())
     Host.answers.clear()
     Host.cancelled.clear()
+    Host.told = None
 
 
 async def begun(job: Job, number: int) -> asyncio.Task[None]:
@@ -101,3 +114,18 @@ async def test_a_refusal_hides_no_other_submission_of_the_same_job(job: Job) -> 
     Host.answers[2].set_result(SubmitFailed("a limit"))
     await asyncio.gather(last, return_exceptions=True)
     assert not job.is_uncertain
+
+
+async def test_a_task_that_has_ended_is_told_while_another_one_is_lost(job: Job) -> None:
+    submission = await begun(job, 1)
+    Host.answers[0].set_result(TICKET)
+    await submission
+    Host.told = Report([JobInfo("7_0", JobState.IN_PROCESS), JobInfo("7_1", JobState.FINISHED, "COMPLETED", 0)])
+    lost, ended = job.tasks
+    assert (await ended.wait(), await ended.state(), await ended.exit_code()) == ("FINISHED", "FINISHED", 0)
+    with pytest.raises(StateUnknown):
+        await lost.state()
+    for end in (lost.wait, job.wait, job.state):
+        with pytest.raises(JobLost):
+            await end()
+    assert await ended.state() == "FINISHED"

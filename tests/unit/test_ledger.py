@@ -75,7 +75,8 @@ def test_absence_from_every_answer_is_unknown() -> None:
 def test_an_array_has_ended_only_once_all_its_tasks_are_known_to() -> None:
     one = job("12", tasks=3)
     ended = row("12", JobState.FINISHED, 1, 2, code=0)
-    assert told(one, [ended]) is None
+    partly = told(one, [ended])
+    assert partly is not None and partly.is_partial
     assert summary(told(one, [ended, row("12", JobState.FAILED, 0, code=3)]))[0] == (JobState.FAILED, 3)
 
 
@@ -144,6 +145,14 @@ def test_only_those_that_nobody_knows_are_asked_about_further() -> None:
     ledger.enter_runs([RunRecord(terminated.token, "0", ("exit", "2", "143"))])
     assert ledger.unexplained() == [terminated, unknown]
     assert set(ledger.reports()) == {known, noted, terminated}
+
+
+def test_an_array_of_which_a_task_is_unknown_is_partly_known() -> None:
+    one = job("12", tasks=2)
+    report = told(one, [], "run TOKEN 1 exit 12 0")
+    assert report is not None and report.is_partial
+    assert [info.state for info in report.infos] == [JobState.IN_PROCESS, JobState.FINISHED]
+    assert told(one, [], "") is None
 
 
 @pytest.mark.parametrize("line", ["", "run", "end", "run T 0", "noise a b c d", "run T 0 exit"])

@@ -31,6 +31,10 @@ class Known:
 
     state: JobState
 
+    @property
+    def is_partial(self) -> bool:
+        return self.state is JobState.IN_PROCESS
+
 
 @dataclass
 class Host:
@@ -209,6 +213,18 @@ async def test_an_unknown_job_is_unknown_until_the_grace_is_over_and_then_lost(h
         await wait
     with pytest.raises(JobLost):
         await one.look(key)
+
+
+async def test_who_waits_for_the_known_part_of_a_job_is_told_and_the_whole_is_lost(host: Host) -> None:
+    one, key = poller(host), Key("a")
+    host.states["a"] = JobState.IN_PROCESS
+    whole = asyncio.create_task(one.wait(key, is_over))
+    assert (await one.wait(key, lambda report: report.is_partial)).is_partial
+    with pytest.raises(StateUnknown):
+        await one.look(key)
+    assert not whole.done()
+    with pytest.raises(JobLost):
+        await whole
 
 
 async def test_failed_polls_do_not_use_up_the_grace(host: Host) -> None:

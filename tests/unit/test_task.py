@@ -21,8 +21,8 @@ class Array:
     async def state(self) -> JobState:
         return JobState.CREATED if self.report is None else self.report.state
 
-    async def task_report(self) -> Report | None:
-        return self.report
+    async def task_info(self, index: int) -> JobInfo | None:
+        return self.report.infos[index] if self.report else None
 
     async def task_end(self, index: int) -> JobState:
         raise NotImplementedError

@@ -97,9 +97,9 @@ class Ledger:
         return [job for job in self.incomplete() if any(self._is_unexplained(job, i) for i in self._open_indices(job))]
 
     def reports(self) -> Mapping[JobRecord, Report]:
-        """Return what came out; a job of which nobody knows how a task ended is left out."""
+        """Return what came out, partial reports included; a job of which nobody knows anything is left out."""
         reports = {job: self._report(job) for job in self._jobs}
-        return {job: report for job, report in reports.items() if report.state is not JobState.IN_PROCESS}
+        return {job: report for job, report in reports.items() if not report.is_partial or report.is_of_use}
 
     def _open_indices(self, job: JobRecord) -> Iterator[int]:
         return (index for index, info in enumerate(self._infos[job]) if info is None)

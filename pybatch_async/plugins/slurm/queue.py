@@ -106,7 +106,8 @@ class SlurmQueue(HostQueue):
         if self._is_accounting_silent:
             for job in ledger.unexplained():
                 silent = f"{job}: it has left the queue, and sacct on {self.host} gives no answer; ask again later."
-                reports.setdefault(job, StateUnknown(silent))
+                if not isinstance(told := reports.get(job), Report) or told.is_partial:
+                    reports[job] = StateUnknown(silent)
         return reports
 
     def _submission(self, units: list[Unit]) -> Submission:

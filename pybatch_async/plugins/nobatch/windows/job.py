@@ -86,7 +86,9 @@ class WindowsJob(NobatchJob):
         async def read(offset: int, most: int) -> bytes:
             return (await self._pieces([(self.log_path(stream, index), offset)], most))[0] or b""
 
-        return follow_reads(read, self.state if index is None else self.tasks[index].state)
+        return follow_reads(
+            read, self.state if index is None else self.tasks[index].state, WindowsQueue.of(self.protocol).may_pass
+        )
 
     async def _rest(self, path: str, offset: int) -> bytes:
         """Return what a file holds from a position on, asked for in pieces."""

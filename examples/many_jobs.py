@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Submit many jobs, of which some go wrong, and handle each as it ends.
 
-`submit_all` tells what went wrong with each job instead of stopping at the first; `as_completed` yields the jobs in the
-order of their ends.
+`submit_all` tells what went wrong with each job instead of stopping at the first; `as_completed` yields the jobs as
+their ends become known.
 """
 
 import asyncio

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Sweep two parameters with a journal: interrupt it, run it again, and it goes on where it was.
 
-    sweep.py                     in the directory "sweep" below the current one
-    sweep.py --directory DIR     elsewhere
-    sweep.py --retry-failed      run the points anew that failed
+sweep.py                     in the directory "sweep" below the current one
+sweep.py --directory DIR     elsewhere
+sweep.py --retry-failed      run the points anew that failed
+sweep.py --cancel            stop the jobs that an interrupted run left going on
 """
 
 import argparse
@@ -27,6 +28,7 @@ async def main() -> int:
     parser = argparse.ArgumentParser(description="Run a resumable sweep on this machine.")
     parser.add_argument("--directory", type=Path, default=Path("sweep"))
     parser.add_argument("--retry-failed", action="store_true")
+    parser.add_argument("--cancel", action="store_true")
     options = parser.parse_args()
     root = options.directory.absolute()
 
@@ -45,10 +47,13 @@ async def main() -> int:
         retry_failed=options.retry_failed,
     )
     async with pb.progress(sweep):
-        table = await sweep.run()
+        table = await (sweep.cancel() if options.cancel else sweep.run())
     print(table)
     return 0 if all(row["result"] is not None for row in table) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    try:
+        sys.exit(asyncio.run(main()))
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the jobs go on; run it again to resume")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.services.sshd import Sshd
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
+RUNNABLE = ["job_array", "many_jobs", "quickstart", "sweep", "use_case"]
 
 
 def run_example(name: str, *arguments: str, home: Path) -> str:
@@ -81,6 +83,18 @@ def test_an_error_of_the_use_case_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("ConfigurationError: There is no plugin 'slrum'; the known ones are ")
     assert done.stderr.count("\n") == 1
+
+
+def start(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["/bin/sh", EXAMPLES / "run", *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_the_names_of_the_examples_are_told() -> None:
+    helped, wrong = start("--help"), start("use-case")
+    assert (helped.returncode, wrong.returncode) == (0, 2)
+    for text in (helped.stdout, wrong.stderr):
+        assert re.findall(r"^  (\w+) +\w", text, re.MULTILINE) == RUNNABLE
+    assert wrong.stderr.startswith("There is no example use-case.\n")
 
 
 def test_no_example_is_untested() -> None:

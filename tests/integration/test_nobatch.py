@@ -406,6 +406,24 @@ async def test_single_tasks_are_cancelled(host: NobatchHost) -> None:
     assert [await task.exit_code() for task in job.tasks] == [15, None, 0]
 
 
+async def test_a_negative_number_of_slots_goes_back_to_the_count_of_cpus(host: NobatchHost) -> None:
+    host.queue(slots=1)
+    cpus = len(os.sched_getaffinity(0))
+    jobs = [host.job(["sleep", "100"], f"work{number}") for number in range(cpus + 1)]
+    await asyncio.gather(*(job.submit() for job in jobs[:-1]))
+    assert sorted([await job.state() for job in jobs[:-1]]) == sorted(["QUEUED"] * (cpus - 1) + ["RUNNING"])
+    host.queue(slots=-1)
+    await jobs[-1].submit()
+    host.queue(slots=None)  # what the host was told last counts
+
+    async def running() -> bool:
+        return sum([await job.state() is JobState.RUNNING for job in jobs]) == cpus
+
+    await until(running)
+    assert await jobs[-1].state() is JobState.QUEUED
+    await asyncio.gather(*(job.cancel() for job in jobs))
+
+
 # Dependencies
 
 

@@ -14,7 +14,8 @@ html_title = f"pybatch_async {release}"
 
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"
+autodoc_typehints = "description"
 add_module_names = False
-# What is said of types outside this library is not linked, so that building takes no network.
-nitpick_ignore_regex = [("py:(class|obj|exc)", r"(?!pybatch_async).*")]
+# Types outside this library are not linked, so that building takes no network; some of its own have no page.
+_UNLINKED = r"(?!pybatch_async).*|pybatch_async\.(protocols\.streams\.Completed|jobs\.Waited|parameters\.Submitted)"
+nitpick_ignore_regex = [("py:(class|obj|exc)", _UNLINKED)]

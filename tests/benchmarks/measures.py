@@ -46,11 +46,6 @@ class Submissions:
         """Return the least seconds a job took."""
         return min(self.seconds[contender]) / self.count
 
-    @property
-    def ratio(self) -> float:
-        """This library against the floor, the best of both."""
-        return self.best(OURS) / self.best(FLOOR)
-
 
 @dataclass(frozen=True)
 class Looks:

@@ -59,18 +59,20 @@ def _verdict(is_met: bool) -> str:
 
 def _targets(results: Results) -> Iterator[tuple[str, str, str, str]]:
     for each in results.submissions:
-        name = f"submit {each.count} jobs with one input file each, {each.link}"
-        yield name, "at most 1.3 × the floor", f"{each.ratio:.2f} ×", _verdict(each.ratio <= 1.3)
+        for contender, inputs in ((OURS, "that share one input file"), (DISTINCT, "with an input file of their own")):
+            ratio = each.best(contender) / each.best(FLOOR)
+            name = f"submit {each.count} jobs {inputs}, {each.link}"
+            yield name, "at most 1.3 × the floor", f"{ratio:.2f} ×", _verdict(ratio <= 1.3)
     for look in results.looks:
         name = f"state of {look.count} jobs, {look.link}"
         yield name, "at most 3 × one squeue", f"{look.ratio:.2f} ×", _verdict(look.ratio <= 3)
     requests = max(each.requests / each.count for each in results.submissions)
     yield "requests to slurmctld a submitted job", "at most 1.1", f"{requests:.2f}", _verdict(requests <= 1.1)
     waited = results.waited
-    name = f"requests while waiting for {waited.count} jobs of 1 s ({waited.seconds:.0f} s)"
+    name = f"requests while waiting for {waited.count} jobs of 1 s, which took {waited.seconds:.0f} s"
     yield name, "under 60", str(waited.requests), _verdict(waited.requests < 60)
     array = results.array
-    name = f"sbatch requests of an array of {array.count} tasks, each awaited ({array.seconds:.0f} s)"
+    name = f"sbatch requests of an array of {array.count} tasks, each awaited, which took {array.seconds:.0f} s"
     yield name, "1", f"{array.submissions} (of {array.requests} requests)", _verdict(array.submissions == 1)
     yield from _crowd_targets(results)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
+from importlib.metadata import version
 from pathlib import Path
 
 import pybatch_async
@@ -149,3 +150,7 @@ def foreign_imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and not node.level:
             found.add((node.module or "").partition(".")[0])
     return found
+
+
+def test_the_package_tells_the_version_that_is_installed() -> None:
+    assert pybatch_async.__version__ == version("pybatch_async")

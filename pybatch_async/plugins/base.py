@@ -22,8 +22,8 @@ from ..validation import check_launch, refuse_fields
 from .dump import dump_params, load_params, plain_params
 from .output import JobOutput
 from .queue import HostQueue, adopt, remember
-from .staging import size_of_inputs
-from .task import Task
+from .staging import sizes_of_inputs
+from .task import Tasks
 from .ticket import Report, Ticket
 
 FORMAT = 1  # of dump()
@@ -55,7 +55,7 @@ class BatchJob(JobOutput):
     @property
     def tasks(self) -> Sequence[GenericTask]:
         """One handle per index of an array; empty for a job that is none."""
-        return [Task(self, index) for index in range(self.params.total_jobs)] if self.is_array else []
+        return Tasks(self, self.params.total_jobs if self.is_array else 0)
 
     @abstractmethod
     def batch_file(self) -> str:
@@ -67,7 +67,7 @@ class BatchJob(JobOutput):
             return
         self.check()
         with self._params_held():
-            self.input_size = await anyio.to_thread.run_sync(size_of_inputs, self.params.input_files)
+            self.input_sizes = await anyio.to_thread.run_sync(sizes_of_inputs, self.params.input_files)
             await self._settle_dependencies()
             await self._queue.submit(self)
 
@@ -141,12 +141,12 @@ class BatchJob(JobOutput):
         """Wait for the end of one task."""
         if not await self._is_submitted():
             return JobState.CREATED
-        if self.final is None:
-            report = await self._queue.wait_task(self, index)
-            if report.state.is_final:
-                self._keep(report)
-            return report.infos[index].state
-        return self.final.infos[index].state
+        known = self.known_task(index)
+        if known.state.is_final:
+            return known.state
+        report = await self._queue.wait_task(self, index)
+        self._keep(report)
+        return report.infos[index].state
 
     def known_task(self, index: int) -> JobInfo:
         """Return what is known of one task without asking its host."""

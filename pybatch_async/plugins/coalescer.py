@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -23,11 +23,13 @@ class Bounds:
 
     :param items: most items of one batch.
     :param weight: greatest weight of one batch (a single item may exceed it).
+    :param heavy: a batch of this weight takes any number of items that add nothing to it.
     :param calls: most calls under way at the same time.
     """
 
     items: int = 1000
     weight: int = 64 << 20
+    heavy: int = 4 << 20
     calls: int = 1
 
 
@@ -39,14 +41,15 @@ class Coalescer(Generic[Item, Answer]):
     :param call: coroutine function that is given items and returns one answer each, in their order; an answer that
         is an exception is raised to its waiter. It may `tell` some of them before.
     :param bounds: how large a batch and how many calls may be.
-    :param weigh: tells the weight of an item, in the unit of `bounds.weight`.
+    :param weigh: tells the weights of what an item takes along, in the unit of `bounds.weight`; what several items of
+        a batch take along counts once.
     """
 
     def __init__(
         self,
         call: Callable[[list[Item]], Awaitable[Sequence[Answer | Exception]]],
         bounds: Bounds | None = None,
-        weigh: Callable[[Item], int] = lambda item: 0,
+        weigh: Callable[[Item], Mapping[str, int]] = lambda item: {},
     ) -> None:
         self._call = call
         self._bounds = bounds or Bounds()
@@ -92,16 +95,24 @@ class Coalescer(Generic[Item, Answer]):
 
     def _take(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
         batch: list[tuple[Item, asyncio.Future[Answer]]] = []
+        load: dict[str, int] = {}
         weight = 0
-        while self._waiting and len(batch) < self._bounds.items:
+        while self._waiting:
             item, future = self._waiting[0]
-            weight += 0 if future.done() else self._weigh(item)
-            if batch and weight > self._bounds.weight:
+            load |= {} if future.done() else self._weigh(item)
+            added = sum(load.values()) - weight
+            if batch and not self._has_room(len(batch), weight, added):
                 break
+            weight += added
             self._waiting.popleft()
             if not future.done():
                 batch.append((item, future))
         return batch
+
+    def _has_room(self, count: int, weight: int, added: int) -> bool:
+        if count >= self._bounds.items:
+            return weight >= self._bounds.heavy and not added
+        return weight + added <= self._bounds.weight
 
     async def _serve(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
         answers: Sequence[Answer | Exception]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class Polling:
     :param shortest: seconds between two queries while jobs are fresh; also the age up to which an answer is given
         again instead of asking anew.
     :param longest: seconds between two queries for jobs that have not changed for long.
-    :param share: a query is followed by a pause of at least so many times what it took.
+    :param share: a query is followed by a pause of at least so many times what it took, or of `longest`.
     :param grace: seconds for which a job may be unknown to everybody until it counts as lost; time in which somebody
         who might know it gives no answer does not count.
     """
@@ -57,6 +58,10 @@ class Polling:
     longest: float = 30.0
     share: float = 10.0
     grace: float = 60.0
+
+    def pause(self, took: float) -> float:
+        """Return the seconds for which a host is left alone after a query that took so many."""
+        return min(self.share * took, self.longest)
 
     def interval(self, quiet: float) -> float:
         """Return the seconds between two queries when the last change was `quiet` seconds ago."""
@@ -77,7 +82,7 @@ class Poller(Generic[Key, Report]):
     :param query: coroutine function that is given keys and returns what it learnt; a key that nobody knows is left out;
         one that somebody may know who gave no answer has a StateUnknown.
     :param polling: how often to ask; read anew at each tick.
-    :param companions: further keys worth asking about when somebody looks, since they cost nothing more.
+    :param companions: further keys worth asking about when anything is asked, since they cost nothing more.
     :param may_pass: tells whether those who wait can wait on after a query that failed; None for `is_passing`.
     """
 
@@ -133,7 +138,16 @@ class Poller(Generic[Key, Report]):
             self._leave_wait(key, future)
 
     def forget(self, key: Key) -> None:
-        """Make the next look ask anew, since something was done to the key."""
+        """Make the next look ask anew, and those who wait hear soon, since something was done to the key."""
+        self._outdate(key)
+        self._changed = asyncio.get_running_loop().time()
+        self._wake.set()
+
+    def discount(self) -> None:
+        """Take the time of the query under way until now for that of the login, which says nothing of the host's."""
+        self._asked = asyncio.get_running_loop().time()
+
+    def _outdate(self, key: Key) -> None:
         if seen := self._seen.get(key):
             seen.at = float("-inf")
 
@@ -194,27 +208,26 @@ class Poller(Generic[Key, Report]):
 
     def _due(self, jitter: float) -> float:
         polling = self._polling()
-        earliest = self._answered + polling.share * (self._answered - self._asked) if self._answered > 0 else 0.0
+        earliest = self._answered + polling.pause(self._answered - self._asked) if self._answered > 0 else 0.0
         if self._looks:
-            return max(earliest, self._asked + min(polling.shortest, 1.0))
+            return max(earliest, self._asked + polling.shortest)
         quiet = asyncio.get_running_loop().time() - self._changed
         return max(earliest, self._asked + polling.interval(quiet) * jitter)
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        keys = dict.fromkeys(self._waits)
-        if self._looks:
-            keys.update(dict.fromkeys(self._looks))
-            keys.update(dict.fromkeys(self._companions()))
         self._asked = loop.time()
         try:
-            reports = await self._query(list(keys))
+            keys = list(dict.fromkeys(itertools.chain(self._waits, self._looks, self._companions())))
+            reports = await self._query(keys)
         except Exception as error:  # a defect must reach those who wait, or they would wait for ever
             self._answered = loop.time()
+            if isinstance(error, ConnectionFailed):
+                self.discount()  # the host was not asked
             await self._tell_error(error)
         else:
             self._answered = loop.time()
-            await self._tell(list(keys), reports)
+            await self._tell(keys, reports)
 
     async def _tell_error(self, error: Exception) -> None:
         """Raise a passing failure to those who look, and any other one to those who wait as well."""
@@ -252,10 +265,10 @@ class Poller(Generic[Key, Report]):
     def _answer(self, key: Key, report: Report | StateUnknown | None) -> Report | Exception:
         """Note what was learnt of a key, and say what its waiters are told."""
         if isinstance(report, StateUnknown):
-            self.forget(key)
+            self._outdate(key)
             return self._unanswered(key, report)
         if report is None or report.is_partial:
-            self.forget(key)
+            self._outdate(key)
             return self._absent(key, self._answered)
         self._absences.end(key)
         seen = self._seen.get(key)

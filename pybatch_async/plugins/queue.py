@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar
@@ -28,12 +29,14 @@ from .ticket import JobRecord, Report, Ticket, host_name
 Result = TypeVar("Result")
 _queues: WeakKeyDictionary[GenericProtocol, dict[Any, tuple[ref[asyncio.AbstractEventLoop], HostQueue]]]
 _queues = WeakKeyDictionary()
+_lock = threading.Lock()  # the event loops of several threads may use one protocol
 _submitted: WeakKeyDictionary[GenericProtocol, WeakSet[JobRecord]] = WeakKeyDictionary()
 
 
 def remember(job: JobRecord) -> None:
     """Note that a job is worth asking about whenever its host is asked about anything."""
-    _submitted.setdefault(job.protocol, WeakSet()).add(job)
+    with _lock:
+        _submitted.setdefault(job.protocol, WeakSet()).add(job)
 
 
 def adopt(job: JobRecord, ticket: Ticket) -> None:
@@ -66,8 +69,8 @@ class HostQueue(ABC):
     def __init__(self, protocol: GenericProtocol) -> None:
         self._protocol = ref(protocol)
         self._is_reached = False
-        self._submissions = Coalescer[JobRecord, Ticket](self._submit, self.submit_bounds, _weight)
-        self._resumptions = Coalescer[JobRecord, Ticket](self._submit, self.submit_bounds, _weight)
+        self._submissions = Coalescer[JobRecord, Ticket](self._submit, self.submit_bounds, _weights)
+        self._resumptions = Coalescer[JobRecord, Ticket](self._submit, self.submit_bounds, _weights)
         self._cancellations = Coalescer[tuple[JobRecord, int | None], None](self.cancel_many)
         self._poller = Poller[JobRecord, Report](self._query, lambda: self.polling, self._companions, self.may_pass)
 
@@ -177,7 +180,10 @@ class HostQueue(ABC):
 
     async def _query(self, jobs: list[JobRecord]) -> Mapping[JobRecord, Report | StateUnknown]:
         """Ask about jobs, and note on each what was learnt."""
+        was_reached = self._is_reached
         reports = await self.query(jobs)
+        if not was_reached:
+            self._poller.discount()
         for job, report in reports.items():
             if not isinstance(report, Report):
                 continue
@@ -185,10 +191,12 @@ class HostQueue(ABC):
                 job.partial = report
             else:
                 job.seen = report
+                job.final = report if report.state.is_final else job.final
         return reports
 
     def _companions(self) -> Iterable[JobRecord]:
-        jobs = _submitted.get(self.protocol, ())
+        with _lock:
+            jobs = list(_submitted.get(self.protocol, ()))
         return [job for job in jobs if job.plugin_name in self.plugins and job.needs_watching]
 
     async def run(
@@ -266,5 +274,5 @@ def _call_off(jobs: Iterable[JobRecord]) -> None:
         job.is_uncertain = job.attempts > 0
 
 
-def _weight(job: JobRecord) -> int:
-    return job.input_size
+def _weights(job: JobRecord) -> dict[str, int]:
+    return job.input_sizes

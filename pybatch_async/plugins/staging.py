@@ -74,8 +74,8 @@ def stage(placements: Iterable[Placement]) -> Staged:
     return staged
 
 
-def size_of_inputs(entries: Sequence[str | Path]) -> int:
-    """Add up the sizes of the input files; those of a directory's files are not worth the walk.
+def sizes_of_inputs(entries: Sequence[str | Path]) -> dict[str, int]:
+    """Return the bytes of each input file; those of a directory's files are not worth the walk.
 
     :raises ConfigurationError: naming those that are missing or can not be read.
     """
@@ -85,7 +85,7 @@ def size_of_inputs(entries: Sequence[str | Path]) -> int:
     closed = [str(entry) for entry in entries if not os.access(entry, os.R_OK)]
     if closed:
         raise ConfigurationError(f"input_files: {', '.join(closed)} can not be read by you.")
-    return sum(Path(entry).stat().st_size for entry in entries)
+    return {str(entry): Path(entry).stat().st_size for entry in entries}
 
 
 def _stage_one(

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol, overload
 
 from ..errors import StateUnknown
 from ..states import JobInfo, JobState
@@ -88,3 +88,31 @@ class Task:
 
     def __repr__(self) -> str:
         return f"<task {self._index} of {self._job}>"
+
+
+class Tasks(Sequence[Task]):
+    """Make the handle of each task when it is asked for.
+
+    :param job: the array.
+    :param count: how many tasks it has.
+    """
+
+    def __init__(self, job: Array, count: int) -> None:
+        self._job = job
+        self._indices = range(count)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Task]: ...
+
+    def __getitem__(self, index: int | slice) -> Task | list[Task]:
+        found = self._indices[index]
+        return Task(self._job, found) if isinstance(found, int) else [Task(self._job, each) for each in found]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} tasks of {self._job}>"

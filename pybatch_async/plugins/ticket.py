@@ -105,7 +105,7 @@ class JobRecord:
         self.attempts = 0  # how often a submission under this token was begun
         self.in_flight = 0  # how many submissions of it are under way in this process, even if nobody waits for them
         self.is_uncertain = False  # an attempt to submit may have left a job on the host
-        self.input_size = 0  # bytes of the input files, known once submit() has looked at them
+        self.input_sizes: dict[str, int] = {}  # bytes of each input file, known once submit() has looked at them
         self.seen: Report | None = None  # what the last look told, so that it can be shown without another one
         self.partial: Report | None = None  # what it told, where nobody knew some of the tasks
         self.final: Report | None = None

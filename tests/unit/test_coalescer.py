@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Sequence
 
@@ -11,6 +12,8 @@ import pytest
 
 from pybatch_async import SubmitFailed
 from pybatch_async.plugins.coalescer import Bounds, Coalescer
+
+NAMES = itertools.count()
 
 
 class Host:
@@ -39,7 +42,7 @@ class Host:
 
 
 def coalescer(host: Host, bounds: Bounds | None = None) -> Coalescer[int, int]:
-    return Coalescer(host.call, bounds, weigh=lambda item: item)
+    return Coalescer(host.call, bounds, weigh=lambda item: {str(next(NAMES)): item})
 
 
 async def ask(many: Coalescer[int, int], items: Sequence[int]) -> list[int | BaseException]:
@@ -50,6 +53,15 @@ async def test_those_who_wait_together_travel_together() -> None:
     host = Host()
     assert await ask(coalescer(host), range(20, 50)) == list(range(40, 100, 2))
     assert host.calls == [list(range(20, 50))]
+
+
+async def test_what_items_share_counts_once_and_lets_a_heavy_batch_grow() -> None:
+    host = Host()
+    shared = Coalescer(
+        host.call, Bounds(items=4, weight=20, heavy=10), weigh=lambda item: {str(item // 100): item // 100}
+    )
+    await ask(shared, [*[1200 + each for each in range(9)], *[300 + each for each in range(9)]])
+    assert [len(call) for call in host.calls] == [9, 4, 4, 1]
 
 
 async def test_one_bad_item_fails_alone() -> None:

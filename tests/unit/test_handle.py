@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
@@ -114,6 +117,52 @@ async def test_a_refusal_hides_no_other_submission_of_the_same_job(job: Job) -> 
     Host.answers[2].set_result(SubmitFailed("a limit"))
     await asyncio.gather(last, return_exceptions=True)
     assert not job.is_uncertain
+
+
+async def test_who_waits_for_one_job_after_the_other_asks_once(job: Job) -> None:
+    jobs = [job, *(Job(LaunchParameters(["true"], "w", total_jobs=2), job.protocol) for _ in range(20))]
+    Host.told = Report([JobInfo("7_0", JobState.FINISHED, "", 0), JobInfo("7_1", JobState.FAILED, "", 3)])
+    for number, each in enumerate(jobs):
+        submission = await begun(each, number + 1)
+        Host.answers[number].set_result(TICKET)
+        await submission
+    queue = Host.of(job.protocol)
+    queue.polling = Polling(shortest=3.0)
+    async with asyncio.timeout(10):
+        assert [await each.wait() for each in jobs] == ["FAILED"] * 21
+        assert [await task.wait() for task in job.tasks] == ["FINISHED", "FAILED"]
+
+
+async def test_the_tasks_of_an_array_are_made_as_they_are_asked_for() -> None:
+    tasks = Job(LaunchParameters(["true"], "w", total_jobs=1_000_000), LocalProtocol()).tasks
+    assert (len(tasks), tasks[7].index, tasks[-1].index) == (1_000_000, 7, 999_999)
+    assert [task.index for task in tasks[3:6]] == [3, 4, 5]
+    with pytest.raises(IndexError):
+        tasks[1_000_000]
+
+
+async def test_other_threads_may_make_jobs_while_a_host_is_asked(job: Job) -> None:
+    Host.told = Report([JobInfo("7", JobState.RUNNING)])
+    dumped = {"token": "t", "params": json.loads(job.dump())["params"], "ticket": TICKET.as_dict()}
+    others = [Job.load(dumped, job.protocol) for _ in range(4000)]
+    is_over = threading.Event()
+
+    def reload_some() -> None:
+        while not is_over.wait(0.001):
+            others[:50] = [Job.load(dumped, job.protocol) for _ in range(50)]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # so that threads meet where they seldom do
+    thread = asyncio.create_task(asyncio.to_thread(reload_some))
+    try:
+        async with asyncio.timeout(30):
+            for other in others[500:530]:
+                assert await other.state() == "RUNNING"
+                await asyncio.sleep(0.02)
+    finally:
+        sys.setswitchinterval(interval)
+        is_over.set()
+        await thread
 
 
 async def test_a_task_that_has_ended_is_told_while_another_one_is_lost(job: Job) -> None:

@@ -288,11 +288,52 @@ async def test_forgetting_makes_the_next_look_ask_anew(host: Host) -> None:
 
 async def test_a_slow_query_is_followed_by_a_pause_of_many_times_its_length(host: Host) -> None:
     host.pause = 0.05
-    one = poller(host, Polling(shortest=0.01, longest=0.01, share=5))
+    one = poller(host, Polling(shortest=0.01, longest=1.0, share=5))
     wait = asyncio.create_task(one.wait(Key("a"), is_over))
     await turned(host, 3)
     wait.cancel()
     assert all(later - sooner >= 0.29 for sooner, later in zip(host.times, host.times[1:], strict=False))
+
+
+async def test_the_pause_after_a_slow_query_is_bounded(host: Host) -> None:
+    host.pause = 0.05
+    one = poller(host, Polling(shortest=0.01, longest=0.05, share=1000))
+    wait = asyncio.create_task(one.wait(Key("a"), is_over))
+    async with asyncio.timeout(10):
+        await turned(host, 3)
+    wait.cancel()
+
+
+async def test_a_connection_that_fails_slowly_says_nothing_of_the_host_s_speed(host: Host) -> None:
+    host.pause, host.error = 0.05, ConnectionFailed("cut")
+    one = poller(host, Polling(shortest=0.01, longest=1000, share=1000))
+    wait = asyncio.create_task(one.wait(Key("a"), is_over))
+    async with asyncio.timeout(10):
+        await turned(host, 3)
+    wait.cancel()
+
+
+async def test_who_waits_hears_soon_of_what_was_done_to_a_quiet_job(host: Host) -> None:
+    one, key = poller(host, Polling(shortest=0.01, longest=1000, share=0)), Key("a")
+    wait = asyncio.create_task(one.wait(key, is_over))
+    await turned(host, 1)
+    one._changed -= 1e6  # as if nothing had happened for days
+    await turned(host, 1)
+    await asyncio.sleep(0.1)
+    host.states["a"] = JobState.FAILED
+    one.forget(key)
+    async with asyncio.timeout(5):
+        assert (await wait).state is JobState.FAILED
+
+
+async def test_a_defect_of_the_companions_reaches_those_who_look(host: Host) -> None:
+    def companions() -> list[Key]:
+        raise RuntimeError("changed under way")
+
+    one = Poller[Key, Known](host.query, lambda: FAST, companions)
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError):
+            await one.look(Key("a"))
 
 
 @pytest.mark.parametrize(("quiet", "interval"), [(0, 1), (10, 1), (50, 5), (299, 29.9), (1e6, 30)])

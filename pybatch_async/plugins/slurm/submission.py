@@ -147,15 +147,15 @@ class Submission:
         return note
 
     async def _drive_apart(self, units: Sequence[Unit], error: TransferFailed) -> None:
-        """Submit job by job what could not be packed together, so that a bad input fails its own job alone."""
-        jobs = dict.fromkeys(unit.job for unit in units)
-        for job in jobs:
-            own = [unit for unit in units if unit.job is job]
-            if len(jobs) > 1:
-                await self._drive(own)
-                continue
-            for unit in own:
+        """Submit in halves what could not be packed together, so that a bad input fails its own job alone."""
+        jobs = list(dict.fromkeys(unit.job for unit in units))
+        if len(jobs) == 1:
+            for unit in units:
                 unit.error = error
+            return
+        first = set(jobs[: len(jobs) // 2])
+        await self._drive([unit for unit in units if unit.job in first])
+        await self._drive([unit for unit in units if unit.job not in first])
 
     def _judge_answer(self, answer: Answer) -> None:
         if answer.missing_sbatch is not None:

@@ -42,6 +42,7 @@ _CONNECTION_KINDS = {
 }
 _COUNTS = ("nodes", "ntasks", "cpus_per_task", "max_simul_jobs")
 _DEPENDENCY = re.compile(r"[\w:+,?-]+", re.ASCII)
+_LONGEST_STRING = 128 << 10  # bytes with the final NUL: MAX_ARG_STRLEN (man execve)
 _NAME = re.compile(r"[^-\s\0][^\s\0]*")
 _BLANK = LaunchParameters(["true"], "w")
 Params = TypeVar("Params", LaunchParameters, ConnectionParameters)
@@ -168,6 +169,8 @@ def _environment_faults(environment: Mapping[str, str]) -> Iterator[str]:
     for name, value in environment.items():
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
             yield f"environment: {name!r} is not the name of a variable"
+        elif isinstance(value, str) and len(f"{name}={value}".encode(errors="replace")) >= _LONGEST_STRING:
+            yield f"environment[{name!r}]: no program starts with a variable of 128 KiB or more; pass a file instead"
         yield from _line_faults(f"environment[{name!r}]", value, one_line=False)
 
 

@@ -95,6 +95,7 @@ def test_what_would_break_a_line_is_refused_in_every_text_field(name: str, text:
         ("environment", {1: "A"}),
         ("environment", None),
         ("environment", ["A=1"]),
+        ("environment", {"A": "x" * ((128 << 10) - 2)}),
         ("dependencies", ["12\n--wrap"]),
         ("dependencies", ["12 --wrap"]),
         ("launcher", "srun 'x"),

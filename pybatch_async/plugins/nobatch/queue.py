@@ -31,7 +31,8 @@ class NobatchQueue(HostQueue):
     """Run jobs on a host without a batch manager, so many at a time.
 
     :cvar slots: how many slots the host gives the jobs of this user; a job takes ntasks x cpus_per_task of them. 0 for
-        no limit; None for what the host was told last, or its CPU count if it never was. Sent with each submission.
+        no limit, a negative number for its CPU count; None for what the host was told last, which is its CPU count
+        if it never was. Sent with each submission.
     :cvar grace: seconds between TERM and KILL for a job that is cancelled or has had its time.
     """
 

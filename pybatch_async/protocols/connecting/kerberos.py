@@ -20,7 +20,7 @@ async def get_ticket(host: str) -> None:
     except (ImportError, OSError) as error:  # OSError: the package is there, the Kerberos library is not
         raise ConfigurationError(
             f"gss_auth needs the package gssapi, which is not usable here ({error}): "
-            f"pip install 'pybatch_async[gssapi]', which needs MIT Kerberos (libkrb5-dev)."
+            f"pip install gssapi, which needs MIT Kerberos (libkrb5-dev)."
         ) from error
     try:
         await asyncio.to_thread(_first_step, host)

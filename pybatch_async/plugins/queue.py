@@ -185,7 +185,7 @@ class HostQueue(ABC):
         if not was_reached:
             self._poller.discount()
         for job, report in reports.items():
-            if not isinstance(report, Report):
+            if report is job.seen or not isinstance(report, Report):  # the same as last time, as most of them are
                 continue
             if report.is_partial:
                 job.partial = report

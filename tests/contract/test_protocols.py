@@ -820,7 +820,7 @@ async def test_long_names_and_depths_are_kept(protocol: RemoteProtocol, there: P
     deep = here / "deep" / ("d" * 200) / ("e" * 200)
     deep.mkdir(parents=True)
     (deep / ("f" * 255)).write_text("deep")
-    (deep / "link").symlink_to("t" * 300)
+    (deep / "link").symlink_to("/".join(["t" * 99] * 3))
     await protocol.upload([here / "deep"], str(there))
     await protocol.download([f"{there}/deep"], here / "back")
     assert tree(here / "back") == tree(here / "deep") == tree(there / "deep")

@@ -221,7 +221,7 @@ async def test_without_the_package_gssapi_it_is_a_wrong_parameter(
     sshd_bare: Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "gssapi.exceptions", None)
-    with pytest.raises(ConfigurationError, match="pybatch_async\\[gssapi\\]"):
+    with pytest.raises(ConfigurationError, match="pip install gssapi"):
         await says_hello(replace(connection_to(sshd_bare), gss_auth=True))
 
 
